@@ -1,0 +1,1 @@
+"""One SymPy expression, and all that is derived from it: values, sign, profile, moments."""

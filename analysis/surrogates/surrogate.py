@@ -1,0 +1,157 @@
+"""A surrogate: the factor by which a backward pass multiplies the upstream gradient.
+
+Two ideas meet in every activation of a network: the *forward* phi(u) and the *backward* psi(u, xi). In exact
+backpropagation psi = phi'; a surrogate is any other choice of psi. It is written ONCE, as a SymPy expression in the
+preactivation ``u``, in named parameters and, where it is random, in noise symbols of ``sympy.stats``; tensor code,
+LaTeX, the sign and the profile all come from that expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sympy as sp
+from sympy.stats.rv import RandomSymbol, random_symbols
+
+from .formula import evaluation, noise, profile, sign
+from .symbols import u
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+Values = TypeVar("Values", "torch.Tensor", "np.ndarray[Any, Any]")
+
+
+def exact(value: object) -> sp.Expr:
+    """A parameter's value as an exact number: a float means the decimal that it prints as.
+
+    >>> exact(0.1), exact(25)
+    (1/10, 25)
+    """
+    return sp.Rational(repr(value)) if isinstance(value, float) else sp.sympify(value)
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A backward factor psi(u, xi), as one formula.
+
+    Attributes:
+        name: how the catalogue, tables and figures call it.
+        factor: SymPy expression in ``downslope.u``, the symbols of ``parameters`` and random symbols (``sympy.stats``).
+        parameters: each parameter symbol with its default; a float stands for the decimal that it prints as.
+        source: author, year, equation.
+        aliases: other names for it in the field.
+        forward: name of the activation that it is usually paired with; figures draw it over that forward.
+        note: one sentence that a user of it should know.
+
+    Raises:
+        TypeError: ``factor`` is not a SymPy expression.
+        ValueError: ``factor`` holds a symbol that is neither ``downslope.u`` nor a parameter nor random, or a
+            parameter's value contradicts the assumptions of its symbol.
+
+    >>> import sympy as sp, torch
+    >>> width = sp.Symbol("width", positive=True)
+    >>> tent = Surrogate("tent", factor=sp.Max(0, 1 - sp.Abs(u) / width), parameters={width: 2})
+    >>> tent(torch.tensor([-3.0, 0.0, 1.0]))
+    tensor([0.0000, 1.0000, 0.5000])
+    >>> tent.at(width=4)(torch.tensor([1.0]))
+    tensor([0.7500])
+    """
+
+    name: str
+    factor: sp.Expr
+    parameters: Mapping[sp.Symbol, Any] = field(default_factory=dict)
+    source: str = ""
+    aliases: tuple[str, ...] = ()
+    forward: str = "heaviside"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.factor, sp.Expr):
+            raise TypeError(
+                f"Surrogate(factor={self.factor!r}) is a {type(self.factor).__name__}, not a SymPy expression: write "
+                f"the backward factor with SymPy in the symbol downslope.u, e.g. 1 / (1 + sympy.Abs(downslope.u)) ** 2."
+            )
+        values = {symbol: exact(value) for symbol, value in self.parameters.items()}
+        for symbol, value in values.items():
+            contradicted = [key for key, held in symbol.assumptions0.items() if getattr(value, f"is_{key}") is not held]
+            if not value.is_number or contradicted:
+                raise ValueError(
+                    f"Surrogate({self.name!r}, parameters={{{symbol}: {value}}}): the symbol {symbol} is declared "
+                    f"{', '.join(contradicted) or 'a number'}, which {value} is not."
+                )
+        strangers = self.factor.free_symbols - set(values) - {u} - {r.symbol for r in random_symbols(self.factor)}
+        strangers -= set(random_symbols(self.factor))
+        if strangers:
+            names = ", ".join(sorted(str(symbol) for symbol in strangers))
+            raise ValueError(
+                f"Surrogate({self.name!r}, factor={self.factor}): {names} is neither downslope.u nor in parameters. "
+                f"Use the symbol downslope.u for the preactivation and give each other symbol a value in parameters."
+            )
+        object.__setattr__(self, "parameters", sp.Dict(values))
+
+    @cached_property
+    def formula(self) -> sp.Expr:
+        """The factor with its parameters' values in: an expression in ``u`` and noise alone."""
+        return self.factor.subs(dict(self.parameters.items()))
+
+    @property
+    def noise(self) -> tuple[RandomSymbol, ...]:
+        """The random symbols, by name."""
+        return tuple(sorted(random_symbols(self.formula), key=lambda symbol: str(symbol.name)))
+
+    @property
+    def random(self) -> bool:
+        """Whether psi is random given ``u``."""
+        return bool(self.noise)
+
+    @property
+    def latex(self) -> str:
+        """The factor in LaTeX, parameters by name."""
+        return str(sp.latex(self.factor))
+
+    @cached_property
+    def sign(self) -> sign.SignProof:
+        """Strict, weak, indefinite or cannot tell, with the steps or the witness."""
+        return sign.prove(self.formula)
+
+    @cached_property
+    def profile(self) -> profile.Profile:
+        """Supremum, support, integral over the line, symmetry, Lipschitz constant; of the mean where psi is random."""
+        return profile.of(self.formula)
+
+    @cached_property
+    def mean(self) -> sp.Expr:
+        """E psi(u, xi) over the noise, an expression in ``u``."""
+        return noise.mean(self.formula)
+
+    @cached_property
+    def variance(self) -> sp.Expr:
+        """Var psi(u, xi) over the noise, an expression in ``u``; zero where psi is not random."""
+        return noise.variance(self.formula)
+
+    def at(self, **values: Any) -> Surrogate:
+        """The same surrogate with other parameter values, by name.
+
+        Raises:
+            ValueError: no parameter has that name.
+        """
+        by_name = {str(symbol): symbol for symbol in self.parameters}
+        unknown = sorted(set(values) - set(by_name))
+        if unknown:
+            known = ", ".join(sorted(by_name)) or "none"
+            raise ValueError(f"{self.name} has no parameter {', '.join(unknown)}; its parameters: {known}.")
+        merged = dict(self.parameters.items()) | {by_name[name]: value for name, value in values.items()}
+        return replace(self, parameters=merged)
+
+    def __call__(self, preactivation: Values, *, generator: torch.Generator | None = None) -> Values:
+        """psi at each entry, in the dtype, device and shape of ``preactivation`` (torch tensor or NumPy array).
+
+        Finite for every finite entry; saturates instead of overflowing. Differentiable in torch. Noise is drawn
+        independently for each entry from ``generator`` (torch's default generator where it is ``None``).
+        """
+        return evaluation.evaluate(self.formula, preactivation, generator=generator)
