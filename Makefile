@@ -1,33 +1,51 @@
-# `make report` and `make test` are all that a fresh machine needs: both set up .venv first.
+# `make report` and `make test` are all that a fresh machine needs (Python 3.11+, pip, make): both set up .venv first.
+# A Python of another name: make PYTHON=python3.12 test
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: report test test-slow lint types ci clean
+# One thread a process: two test workers on two cores do not oversubscribe, and sums have one order.
+test test-slow: export OMP_NUM_THREADS := 1
+test test-slow: export MKL_NUM_THREADS := 1
+test test-slow: export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: report test test-slow lint types readme clean
 
 report: $(READY)
-	$(BIN)/downslope report --out report
+	$(BIN)/python -m downslope report --out report
 
 test: $(READY)
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/pytest -n 2
+	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 # mypy names modules by their folders; the link gives the root the package's name, whatever the checkout is called.
 types: $(READY)
-	ln -sfn ../.. .venv/house/downslope 2>/dev/null || (mkdir -p .venv/house && ln -sfn ../.. .venv/house/downslope)
-	cd .venv/house && MYPYPATH=. ../bin/mypy --config-file downslope/pyproject.toml -p downslope
+	mkdir -p .venv/house
+	ln -sfn ../.. .venv/house/downslope
+	cd .venv/house && MYPYPATH=. ../bin/python -m mypy --config-file downslope/pyproject.toml -p downslope
+
+# Writes the tables of README.md anew, from the catalogue, the claims and the commands.
+readme: $(READY)
+	$(BIN)/python docs/tables.py
+
+# An environment that is missing, half made or of an older Python is made anew. setuptools comes first, because the
+# package is then built with the pinned one and not with whatever is newest that day. Its warning that a folder called
+# `downslope` in the working directory would be imported first is of no use to a reader, so it is not shown.
+SOUND := import pip, sys; sys.exit(sys.version_info < (3, 11))
+NEW_ENOUGH := import sys; v = sys.version_info; v >= (3, 11) or sys.exit( \
+	"downslope needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name a newer one: make PYTHON=python3.12" % v[:2])
 
 $(READY): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c '$(SOUND)' 2>/dev/null || { $(PYTHON) -c '$(NEW_ENOUGH)' && $(PYTHON) -m venv --clear .venv; }
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(READY)
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $(READY)
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist downslope.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

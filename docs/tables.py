@@ -1,0 +1,54 @@
+"""Writes the tables of README.md anew from what they are tables of: the catalogue, the claims and the commands.
+
+Run by `make readme`; `tests/house/test_readme.py` holds the README equal to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import typer.main
+from downslope.__main__ import app
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped."""
+    lines = [header, ["---"] * len(header), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def commands() -> str:
+    """Each command with its arguments and options, and the first line of its help."""
+    rows = []
+    for name, command in sorted(typer.main.get_command(app).commands.items()):
+        own = [parameter for parameter in command.params if "--help" not in parameter.opts]
+        arguments = [parameter.make_metavar(None) for parameter in own if parameter.param_type_name == "argument"]
+        options = [f"`{parameter.opts[0]}`" for parameter in own if parameter.param_type_name == "option"]
+        words = " ".join(["downslope", name, *arguments])
+        rows.append([f"`{words}`", command.help.splitlines()[0], ", ".join(options)])
+    return table(["command", "does", "options"], rows)
+
+
+TABLES = {"commands": commands}
+"""Each table by the name in its marks, `<!-- name -->` and `<!-- /name -->`."""
+
+
+def rendered(text: str) -> str:
+    """A README's text with what stands between each pair of marks written anew."""
+    for name, written in TABLES.items():
+        pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+        text, count = pattern.subn(lambda _, new=written: f"\n{new()}\n\n", text)
+        if count != 1:
+            raise SystemExit(f"README.md: {count} pairs of marks <!-- {name} --> ... <!-- /{name} -->, not one.")
+    return text
+
+
+if __name__ == "__main__":
+    fresh = README.with_suffix(".new")
+    fresh.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+    os.replace(fresh, README)

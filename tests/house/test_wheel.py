@@ -1,0 +1,68 @@
+"""`pip install .` gives one typed import package, whole, with its console script, that runs outside the repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import downslope as ds
+import pytest
+
+
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, rooms: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: setuptools leaves its scratch folders beside the sources."""
+    source, dist = tmp_path_factory.mktemp("source") / "downslope", tmp_path_factory.mktemp("dist")
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "report", "runs")
+    shutil.copytree(root, source, ignore=left_out)
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation")
+    run(*pip, "--wheel-dir", dist, ".", cwd=source)
+    (built,) = dist.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel alone is installed."""
+    target = tmp_path_factory.mktemp("installed")
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
+    run(*pip, "--target", target, wheel, cwd=target)
+    return target
+
+
+def test_the_wheel_holds_one_import_package(wheel: Path) -> None:
+    tops = {Path(name).parts[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert tops == {"downslope", f"downslope-{ds.__version__}.dist-info"}
+
+
+def test_the_wheel_holds_the_rooms_whole_and_nothing_else(wheel: Path, root: Path, rooms: tuple[str, ...]) -> None:
+    files = [path for room in rooms for path in (root / room).rglob("*") if path.is_file()]
+    kept = [path for path in files if path.suffix != ".pyc" and not path.name.startswith(".")]
+    wanted = {path.relative_to(root).as_posix() for path in [*kept, *root.glob("*.py"), root / "py.typed"]}
+    held = {name.removeprefix("downslope/") for name in zipfile.ZipFile(wheel).namelist() if "dist-info" not in name}
+    assert held == wanted
+
+
+def test_it_runs_as_a_module_outside_the_repository(installed: Path, tmp_path: Path) -> None:
+    where = "import downslope; print(downslope.__file__)"
+    assert str(installed) in run(sys.executable, "-c", where, cwd=tmp_path, PYTHONPATH=str(installed))
+    shown = run(sys.executable, "-m", "downslope", "--help", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert "Usage:" in shown
+
+
+def test_the_console_script_is_the_same(installed: Path, tmp_path: Path) -> None:
+    script = run(installed / "bin" / "downslope", "--help", cwd=tmp_path, PYTHONPATH=str(installed))
+    module = run(sys.executable, "-m", "downslope", "--help", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert script.split() == module.replace("python -m downslope", "downslope").split()
