@@ -47,6 +47,7 @@ class Surrogate:
         aliases: other names for it in the field.
         forward: name of the activation that it is usually paired with; figures draw it over that forward.
         note: one sentence that a user of it should know.
+        expected_failed_checks: checks that it fails by design, each with the reason (see ``check_surrogate``).
 
     Raises:
         TypeError: ``factor`` is not a SymPy expression.
@@ -69,6 +70,7 @@ class Surrogate:
     aliases: tuple[str, ...] = ()
     forward: str = "heaviside"
     note: str = ""
+    expected_failed_checks: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.factor, sp.Expr):
