@@ -28,6 +28,23 @@ def _root() -> None:
     """Does a surrogate gradient still point downslope?"""
 
 
+@app.command()
+def verify(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Claims by id; all where none.")] = None,
+    as_json: Json = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A small share of the search; under 40 seconds.")] = False,
+    proof: Annotated[bool, typer.Option("--proof", help="Print each proof as numbered LaTeX steps.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="Print why each hypothesis is needed.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the verdicts as a booktabs table.")] = False,
+    graph: Annotated[str | None, typer.Option(metavar="FILE.svg", help="Write what uses what as SVG.")] = None,
+) -> None:
+    """Decide claims of the theory: proved, refuted, supported or open; exit 1 where one is not as in print."""
+    from .proofs.show.report import present
+
+    if not present(ids or [], as_json=as_json, quick=quick, proof=proof, why=why, latex=latex, graph=graph):
+        raise SystemExit(1)
+
+
 def main() -> None:
     """Entry point of the console script: `Refused` becomes one message and exit code 2."""
     try:

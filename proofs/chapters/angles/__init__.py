@@ -1,0 +1,1 @@
+"""Deterministic positive factors: what they do to the angle between two gradients."""

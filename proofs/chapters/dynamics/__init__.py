@@ -1,0 +1,1 @@
+"""Many steps: descent, conservative fields, and the perceptron's mistakes."""

@@ -1,0 +1,1 @@
+"""Random factors and random inputs: what holds in expectation."""

@@ -1,0 +1,1 @@
+"""The two roads to a verdict: checked steps, and an adversary's search with exact replays."""

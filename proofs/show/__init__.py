@@ -1,0 +1,1 @@
+"""How results are shown: JSON for scripts, tables for readers, LaTeX for papers, a graph of what uses what."""

@@ -1,0 +1,49 @@
+"""What `downslope verify` prints: decides the claims and shows the results in the form asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from ...analysis.errors import Refused
+from ..chapters import CLAIMS
+from ..verify import verify
+from . import data, tables
+from .progress import progress
+
+
+def present(
+    ids: Sequence[str],
+    *,
+    as_json: bool = False,
+    quick: bool = False,
+    proof: bool = False,
+    why: bool = False,
+    latex: bool = False,
+    graph: str | None = None,
+) -> bool:
+    """Decides the claims, prints the results on stdout, and says whether every one is as in print.
+
+    Raises:
+        Refused: an unknown id, two forms at once, or ``why`` in a quick run.
+    """
+    forms = [
+        name for name, asked in (("--json", as_json), ("--proof", proof), ("--why", why), ("--latex", latex)) if asked
+    ]
+    if len(forms) > 1:
+        raise Refused(f"verify {' '.join(forms)}: these are different forms of output; ask for one at a time.")
+    if why and quick:
+        raise Refused("verify --why --quick: a quick run does not drop hypotheses; leave out --quick.")
+    with progress(len(ids) or len(CLAIMS)) as tell:
+        results = verify(*ids, quick=quick, progress=tell)
+    console = Console()
+    if as_json:
+        print(json.dumps(data.as_json(results), indent=2, allow_nan=False, ensure_ascii=False))
+    elif proof or why:
+        for result in results:
+            (tables.proof if proof else tables.why)(result, console)
+    else:
+        tables.verdicts(results, console)
+    return all(result.as_expected for result in results)
