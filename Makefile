@@ -24,11 +24,12 @@ lint: $(READY)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
-# mypy names modules by their folders; the link gives the root the package's name, whatever the checkout is called.
+# mypy names modules by their folders: a link gives the root the package's name, whatever the checkout is called. It
+# stands outside the checkout and for this run only, because a link to a folder above itself is a trap for whatever copies.
 types: $(READY)
-	mkdir -p .venv/house
-	ln -sfn ../.. .venv/house/downslope
-	cd .venv/house && MYPYPATH=. ../bin/python -m mypy --config-file downslope/pyproject.toml -p downslope
+	@house=$$(mktemp -d) && trap 'rm -rf "$$house"' EXIT && ln -s "$(CURDIR)" "$$house/downslope" && cd "$$house" \
+		&& MYPYPATH=. "$(CURDIR)/$(BIN)/python" -m mypy --config-file downslope/pyproject.toml \
+			--cache-dir "$(CURDIR)/.mypy_cache" -p downslope
 
 # Writes the tables of README.md anew, from the catalogue, the claims and the commands.
 readme: $(READY)

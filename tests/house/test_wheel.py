@@ -25,8 +25,11 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 def wheel(root: Path, rooms: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy: setuptools leaves its scratch folders beside the sources."""
     source, dist = tmp_path_factory.mktemp("source") / "downslope", tmp_path_factory.mktemp("dist")
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "report", "runs")
-    shutil.copytree(root, source, ignore=left_out)
+    source.mkdir()
+    for file in [path for path in root.iterdir() if path.is_file()]:
+        shutil.copy(file, source)
+    for room in rooms:
+        shutil.copytree(root / room, source / room, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation")
     run(*pip, "--wheel-dir", dist, ".", cwd=source)
     (built,) = dist.iterdir()
