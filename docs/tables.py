@@ -23,14 +23,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def commands() -> str:
-    """Each command with its arguments and options, and the first line of its help."""
+    """Each command with its arguments, the first line of its help, and its options."""
     rows = []
-    for name, command in sorted(typer.main.get_command(app).commands.items()):
-        own = [parameter for parameter in command.params if "--help" not in parameter.opts]
-        arguments = [parameter.make_metavar(None) for parameter in own if parameter.param_type_name == "argument"]
-        options = [f"`{parameter.opts[0]}`" for parameter in own if parameter.param_type_name == "option"]
-        words = " ".join(["downslope", name, *arguments])
-        rows.append([f"`{words}`", command.help.splitlines()[0], ", ".join(options)])
+    for name, command in typer.main.get_command(app).commands.items():
+        arguments = [p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument"]
+        options = [f"`{p.opts[0]}`" for p in command.params if p.param_type_name == "option" and p.name != "help"]
+        usage = " ".join(["downslope", name, *arguments])
+        rows.append([f"`{usage}`", command.get_short_help_str(200), ", ".join(options)])
     return table(["command", "does", "options"], rows)
 
 

@@ -8,6 +8,7 @@ import json
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 
 import downslope as ds
@@ -37,18 +38,35 @@ def names_of(module: ModuleType) -> set[str]:
 
 
 def effects(source: str) -> list[str]:
-    """The statements of a module that act when it is imported, rather than define: calls, and writes into objects."""
-    found = []
-    for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if (isinstance(node, ast.Expr) and not is_text) or any(
-            not isinstance(t, ast.Name | ast.Tuple) for t in targets
-        ):
-            found.append(f"line {node.lineno}: {ast.unparse(node)}")
-        elif isinstance(node, ast.For | ast.While | ast.With | ast.AugAssign | ast.Delete):
-            found.append(f"line {node.lineno}: {type(node).__name__}")
-    return found
+    """The statements of a module that act on something else when it is imported: calls, and writes into objects."""
+    tree = ast.parse(source)
+    own = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if named(target)}
+    return [f"line {node.lineno}: {ast.unparse(node)}" for node in at_import(tree.body) if acts(node, own)]
+
+
+def named(target: ast.expr) -> bool:
+    return isinstance(target, ast.Name)
+
+
+def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that run on import: those of the module, and of its `with`, `for`, `if` and `try` blocks."""
+    for node in body:
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"):
+            yield node
+            for block in ("body", "orelse", "handlers", "finalbody"):
+                if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    yield from at_import(getattr(node, block, []))
+
+
+def acts(node: ast.stmt, own: set[str]) -> bool:
+    """Whether a statement calls something for its effect, or writes into what is not a name of this module."""
+    if isinstance(node, ast.Expr):
+        return not isinstance(node.value, ast.Constant)
+    if isinstance(node, ast.Assign):
+        return not all(isinstance(target, ast.Name | ast.Tuple) for target in node.targets)
+    if isinstance(node, ast.AugAssign):
+        return not (isinstance(node.target, ast.Name) and node.target.id in own)
+    return isinstance(node, ast.Delete)
 
 
 def test_the_face_offers_what_was_agreed() -> None:
@@ -65,15 +83,18 @@ def test_the_face_is_nothing_but_re_exports(sources: dict[str, str]) -> None:
 
 
 def test_importing_acts_on_nothing(sources: dict[str, str]) -> None:
-    # typer collects commands by decorators, which are no statements of their own; `__main__` ends in its own call.
     assert {file: effects(text) for file, text in sources.items() if effects(text)} == {}
 
 
 @pytest.mark.parametrize(
-    "planted", ["REGISTRY['mine'] = 1", "register(print)", "torch.use = 1", "NAMES += [1]", "for x in y: x.z = 1"]
+    "planted", ["REGISTRY['mine'] = 1", "register(print)", "torch.use = 1", "y += [1]", "for x in y:\n    x.z = 1"]
 )
 def test_a_planted_effect_is_caught(planted: str) -> None:
     assert len(effects(f'"""A docstring."""\n\nfrom x import y\n\nZ = y + 1\n\n{planted}\n')) == 1
+
+
+def test_a_definition_is_no_effect() -> None:
+    assert effects("with precision(60):\n    PI = compute()\nX = {1}\nX |= {2}\ndef f():\n    X.add(3)\n") == []
 
 
 def test_collections_do_not_grow_with_imports() -> None:
