@@ -134,7 +134,7 @@ def _activation_names(nodes: Sequence[plain.Node]) -> set[str]:
 def _torch_network(data: Mapping[str, Any]) -> Values:
     import torch
 
-    from ..analysis.gradients.untie import untie
+    from ..analysis.gradients.untie.untied import untie
 
     nodes = _nodes(data["network"])
     model = _torch_model(nodes)

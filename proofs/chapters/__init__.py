@@ -5,23 +5,24 @@ from __future__ import annotations
 from types import ModuleType
 
 from ..claim import Claim
-from .angles import batch, depth, direction
+from .angles import batch, depth, direction, published, worst
 
-_MODULES: dict[str, ModuleType] = {
-    "direction": direction,
-    "batch": batch,
-    "depth": depth,
+_MODULES: dict[str, tuple[ModuleType, ...]] = {
+    "direction": (direction, published),
+    "batch": (batch, worst),
+    "depth": (depth,),
 }
 
 
 def _collected() -> dict[str, tuple[Claim, ...]]:
-    """Each module's claims as they stand there; a claim imported from an earlier chapter belongs to that one."""
+    """Each module's claims as they stand there; a claim imported from an earlier module belongs to that one."""
     seen: set[str] = set()
     chapters: dict[str, tuple[Claim, ...]] = {}
-    for name, module in _MODULES.items():
-        claims = tuple(value for value in vars(module).values() if isinstance(value, Claim) and value.id not in seen)
-        seen |= {claim.id for claim in claims}
-        chapters[name] = claims
+    for name, modules in _MODULES.items():
+        values = [value for module in modules for value in vars(module).values()]
+        claims = {value.id: value for value in values if isinstance(value, Claim) and value.id not in seen}
+        seen |= claims.keys()
+        chapters[name] = tuple(claims.values())
     return chapters
 
 

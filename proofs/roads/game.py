@@ -7,10 +7,11 @@ Every restriction is named after the hypothesis that asks for it, so that droppi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 from math import atan2, hypot, sqrt
 from typing import Any, TypeVar
 
@@ -44,6 +45,11 @@ def times(matrix: Sequence[Sequence[Number]], vector: Sequence[Number]) -> list[
 def transposed(matrix: Sequence[Sequence[Number]]) -> list[list[Number]]:
     """The rows of the transpose."""
     return [list(column) for column in zip(*matrix, strict=True)]
+
+
+def vertices(count: int, low: Number, high: Number) -> Iterator[tuple[Number, ...]]:
+    """The corners of the box [low, high]^count."""
+    return product((low, high), repeat=count)
 
 
 def angle(a: Sequence[Number], b: Sequence[Number]) -> float:
