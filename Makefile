@@ -44,8 +44,9 @@ NEW_ENOUGH := import sys; v = sys.version_info; v >= (3, 11) or sys.exit( \
 
 $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -c '$(SOUND)' 2>/dev/null || { $(PYTHON) -c '$(NEW_ENOUGH)' && $(PYTHON) -m venv --clear .venv; }
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@echo "Installing into .venv, once; torch is large, so this takes minutes where it is not at hand."
+	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $(READY)
 
 clean:

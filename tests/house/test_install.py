@@ -1,11 +1,13 @@
-"""`pip install .` gives one typed import package, whole, with its console script, that runs outside the repository."""
+"""Installing: the wheel is one import package, whole, and runs anywhere; versions are pinned; an old Python is refused."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -69,3 +71,27 @@ def test_the_console_script_is_the_same(installed: Path, tmp_path: Path) -> None
     script = run(installed / "bin" / "downslope", "--help", cwd=tmp_path, PYTHONPATH=str(installed))
     module = run(sys.executable, "-m", "downslope", "--help", cwd=tmp_path, PYTHONPATH=str(installed))
     assert script.split() == module.replace("python -m downslope", "downslope").split()
+
+
+def test_every_dependency_is_pinned(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = {
+        re.split(r"[<>=\[ ]", line)[0] for line in project["dependencies"] + project["optional-dependencies"]["dev"]
+    }
+    lines = [line for line in (root / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][^ ]*", line) for line in lines)
+    assert {name.lower() for name in wanted} <= {line.split("==")[0].lower() for line in lines}
+
+
+def test_an_old_python_is_refused_by_name(root: Path, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(root / name, tmp_path)
+    old = tmp_path / "python3.10"
+    old.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c 'import sys; sys.version_info = (3, 10, 13); exec(sys.argv[1])' \"$2\"\n"
+    )
+    old.chmod(0o755)
+    done = subprocess.run(["make", f"PYTHON={old}", "test"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"downslope needs Python 3.11 or newer, and {old} is 3.10." in done.stderr
+    assert not (tmp_path / ".venv").exists()
