@@ -9,7 +9,7 @@ LaTeX, the sign and the profile all come from that expression.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,46 +17,43 @@ import sympy as sp
 from sympy.stats.rv import RandomSymbol, random_symbols
 
 from .formula import evaluation, noise, profile, sign
-from .symbols import u
+from .formula.parameters import checked, exact, exact_decimals, merged
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
+__all__ = ["Surrogate", "exact"]
+
 Values = TypeVar("Values", "torch.Tensor", "np.ndarray[Any, Any]")
 
 
-def exact(value: object) -> sp.Expr:
-    """A parameter's value as an exact number: a float means the decimal that it prints as.
-
-    >>> exact(0.1), exact(25)
-    (1/10, 25)
-    """
-    return sp.Rational(repr(value)) if isinstance(value, float) else sp.sympify(value)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Surrogate:
     """A backward factor psi(u, xi), as one formula.
 
     Attributes:
         name: how the catalogue, tables and figures call it.
         factor: SymPy expression in ``downslope.u``, the symbols of ``parameters`` and random symbols (``sympy.stats``).
-        parameters: each parameter symbol with its default; a float stands for the decimal that it prints as.
+            A float in it means the decimal that it prints as.
+        parameters: each parameter symbol with its default; a float means the decimal that it prints as.
         source: author, year, equation.
         aliases: other names for it in the field.
         forward: name of the activation that it is usually paired with; figures draw it over that forward.
         note: one sentence that a user of it should know.
-        expected_failed_checks: checks that it fails by design, each with the reason (see ``check_surrogate``).
+        expected_failed_checks: ``{name: reason}`` of the conformance checks that it fails by design.
 
     Raises:
         TypeError: ``factor`` is not a SymPy expression.
-        ValueError: ``factor`` holds a symbol that is neither ``downslope.u`` nor a parameter nor random, or a
+        Refused: ``factor`` holds a symbol that is neither ``downslope.u`` nor a parameter nor random, or a
             parameter's value contradicts the assumptions of its symbol.
 
     >>> import sympy as sp, torch
+    >>> from downslope import u
     >>> width = sp.Symbol("width", positive=True)
     >>> tent = Surrogate("tent", factor=sp.Max(0, 1 - sp.Abs(u) / width), parameters={width: 2})
+    >>> tent
+    Surrogate('tent', width=2)
     >>> tent(torch.tensor([-3.0, 0.0, 1.0]))
     tensor([0.0000, 1.0000, 0.5000])
     >>> tent.at(width=4)(torch.tensor([1.0]))
@@ -78,23 +75,18 @@ class Surrogate:
                 f"Surrogate(factor={self.factor!r}) is a {type(self.factor).__name__}, not a SymPy expression: write "
                 f"the backward factor with SymPy in the symbol downslope.u, e.g. 1 / (1 + sympy.Abs(downslope.u)) ** 2."
             )
-        values = {symbol: exact(value) for symbol, value in self.parameters.items()}
-        for symbol, value in values.items():
-            contradicted = [key for key, held in symbol.assumptions0.items() if getattr(value, f"is_{key}") is not held]
-            if not value.is_number or contradicted:
-                raise ValueError(
-                    f"Surrogate({self.name!r}, parameters={{{symbol}: {value}}}): the symbol {symbol} is declared "
-                    f"{', '.join(contradicted) or 'a number'}, which {value} is not."
-                )
-        strangers = self.factor.free_symbols - set(values) - {u} - {r.symbol for r in random_symbols(self.factor)}
-        strangers -= set(random_symbols(self.factor))
-        if strangers:
-            names = ", ".join(sorted(str(symbol) for symbol in strangers))
-            raise ValueError(
-                f"Surrogate({self.name!r}, factor={self.factor}): {names} is neither downslope.u nor in parameters. "
-                f"Use the symbol downslope.u for the preactivation and give each other symbol a value in parameters."
-            )
-        object.__setattr__(self, "parameters", sp.Dict(values))
+        object.__setattr__(self, "factor", exact_decimals(self.factor))
+        parameters = checked(f"Surrogate({self.name!r}", self.factor, self.parameters)
+        object.__setattr__(self, "parameters", parameters)
+        object.__setattr__(self, "aliases", tuple(self.aliases))
+
+    def __repr__(self) -> str:
+        values = (f"{symbol}={value}" for symbol, value in self.parameters.items())
+        return f"Surrogate({', '.join([repr(self.name), *values])})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is derived from the fields is derived again, not carried along.
+        return Surrogate, tuple(getattr(self, each.name) for each in fields(self))
 
     @cached_property
     def formula(self) -> sp.Expr:
@@ -128,27 +120,29 @@ class Surrogate:
 
     @cached_property
     def mean(self) -> sp.Expr:
-        """E psi(u, xi) over the noise, an expression in ``u``."""
+        """E psi(u, xi) over the noise, an expression in ``u``; the formula itself where psi is not random.
+
+        Raises:
+            Refused: it has no closed form that we can be sure to find.
+        """
         return noise.mean(self.formula)
 
     @cached_property
     def variance(self) -> sp.Expr:
-        """Var psi(u, xi) over the noise, an expression in ``u``; zero where psi is not random."""
+        """Var psi(u, xi) over the noise, an expression in ``u``; zero where psi is not random.
+
+        Raises:
+            Refused: as for ``mean``.
+        """
         return noise.variance(self.formula)
 
     def at(self, **values: Any) -> Surrogate:
         """The same surrogate with other parameter values, by name.
 
         Raises:
-            ValueError: no parameter has that name.
+            Refused: no parameter has that name, or a value is not what the parameter is declared to be.
         """
-        by_name = {str(symbol): symbol for symbol in self.parameters}
-        unknown = sorted(set(values) - set(by_name))
-        if unknown:
-            known = ", ".join(sorted(by_name)) or "none"
-            raise ValueError(f"{self.name} has no parameter {', '.join(unknown)}; its parameters: {known}.")
-        merged = dict(self.parameters.items()) | {by_name[name]: value for name, value in values.items()}
-        return replace(self, parameters=merged)
+        return replace(self, parameters=merged(self.name, self.parameters, values))
 
     def __call__(self, preactivation: Values, *, generator: torch.Generator | None = None) -> Values:
         """psi at each entry, in the dtype, device and shape of ``preactivation`` (torch tensor or NumPy array).

@@ -15,3 +15,8 @@ class SignProof:
 def prove(formula: sp.Expr) -> SignProof:
     """Provisional."""
     raise NotImplementedError
+
+
+def increasing(formula: sp.Expr) -> bool | None:
+    """Provisional."""
+    raise NotImplementedError

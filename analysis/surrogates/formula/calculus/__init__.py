@@ -1,0 +1,1 @@
+"""The real line, exactly: cells between break points, roots, certified ranges, tails."""
