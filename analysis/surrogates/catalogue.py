@@ -1,7 +1,8 @@
 """The catalogue of surrogates: one block each, found by its value, in `SURROGATES`.
 
 Widths are half-widths of the support or standard deviations, as each block's note says; heights are the value at the
-centre. An entry is written in the normalisation of its source, so that the names of the field mean what they mean there.
+centre. An entry is written in the normalisation of its source, so that a name of the field means what it means
+there.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ TANH_DERIVATIVE = Surrogate(
     factor=1 / sp.cosh(steepness * u) ** 2,
     parameters={steepness: 1},
     source="Gong et al. 2019; Qin et al. 2020",
-    aliases=("sech_squared", "soft_sign"),
+    aliases=("sech_squared",),
     forward="sign",
 )
 ARCTANGENT_DERIVATIVE = Surrogate(
@@ -108,7 +109,7 @@ FAST_SIGMOID = Surrogate(
     factor=1 / (1 + steepness * sp.Abs(u)) ** 2,
     parameters={steepness: 25},
     source="Zenke and Ganguli 2018 (SuperSpike)",
-    aliases=("superspike", "super_spike", "softsign_derivative"),
+    aliases=("superspike",),
 )
 GAUSSIAN = Surrogate(
     "gaussian",
@@ -130,7 +131,7 @@ BIREAL = Surrogate(
     "bireal",
     factor=sp.Piecewise((2 + 2 * u, (u >= -1) & (u < 0)), (2 - 2 * u, (u >= 0) & (u < 1)), (0, True)),
     source="Liu et al. 2018 (Bi-Real Net), ApproxSign",
-    aliases=("approx_sign", "approxsign", "polynomial"),
+    aliases=("approx_sign", "polynomial"),
     forward="sign",
     note="Derivative of the piecewise quadratic that approaches sign.",
 )
@@ -139,7 +140,7 @@ SWISH_SIGN = Surrogate(
     factor=steepness * (2 - steepness * u * sp.tanh(steepness * u / 2)) / (1 + sp.cosh(steepness * u)),
     parameters={steepness: 5},
     source="Darabi et al. 2018 (BNN+), SignSwish",
-    aliases=("signswish", "sign_swish"),
+    aliases=("sign_swish",),
     forward="sign",
     note="Negative in the tails, |steepness u| > 2.4.",
     expected_failed_checks={
@@ -154,7 +155,7 @@ MULTI_GAUSSIAN = Surrogate(
     - lobe * _normal(u + width, stretch * width),
     parameters={width: 0.5, lobe: 0.15, stretch: 6},
     source="Yin, Corradi and Bohte 2021",
-    aliases=("multigaussian", "mexican_hat"),
+    aliases=("mexican_hat",),
     note="Negative in the tails on purpose.",
     expected_failed_checks={
         "sign-preserving": "its side lobes are negative on purpose: they hold back units far from the threshold",

@@ -98,7 +98,7 @@ def _parsed(text: str) -> tuple[str, dict[str, Fraction]]:
             key, value = argument[1], Fraction(argument[2])  # type: ignore[index]
         except (TypeError, ValueError, ZeroDivisionError):
             raise Refused(
-                f"{text!r}: {part.strip()!r} is not parameter=number, such as width=2, width=0.5, width=1e-3 or width=1/3."
+                f"{text!r}: {part.strip()!r} is not parameter=number, such as width=2, width=1e-3 or width=1/3."
             ) from None
         if key in values:
             raise Refused(f"{text!r} gives {key} twice.")

@@ -55,8 +55,8 @@ def checked(owner: str, formula: sp.Expr, parameters: Mapping[Any, Any]) -> sp.D
         parameters: symbol -> number.
 
     Raises:
-        Refused: the formula is no finite real one or holds a stranger; a parameter is no symbol of its own, or its value
-            no number or not what its symbol is declared to be.
+        Refused: the formula is no finite real one or holds a stranger; a parameter is no symbol of its own, or its
+            value no number or not what its symbol is declared to be.
     """
     unfit = formula.atoms(sp.core.numbers.ImaginaryUnit) or formula.atoms(sp.oo, -sp.oo, sp.zoo, sp.nan) & {
         *(sp.oo, -sp.oo, sp.zoo, sp.nan)
@@ -115,7 +115,9 @@ def _strangers(strangers: set[sp.Basic], names: list[str]) -> str:
         return "its u is not downslope.u: import that symbol, which is declared real, instead of making one."
     twins = sorted(set(map(str, strangers)) & set(names))
     if twins:
-        return f"{twins[0]} in the formula and {twins[0]} in parameters are declared differently: use one sympy.Symbol for both."
+        return (
+            f"the {twins[0]} of the formula and that of the parameters are declared differently: use one sympy.Symbol."
+        )
     return (
         f"{listed} is neither downslope.u nor in parameters. Use downslope.u for the preactivation and give each other "
         f"symbol a value in parameters."

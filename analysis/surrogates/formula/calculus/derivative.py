@@ -10,7 +10,7 @@ _STEPS = (sp.floor, sp.ceiling, sp.sign, sp.Heaviside)
 
 
 def derivative(formula: sp.Expr) -> sp.Expr:
-    """d formula / du where it exists; at a jump a step contributes 0, at a kink the branch of the ``Piecewise`` decides.
+    """d formula / du where it exists; a jump contributes 0, and at a kink the ``Piecewise`` decides.
 
     >>> derivative(sp.floor(u) + sp.sign(u) + u**2)
     2*u
