@@ -1,8 +1,14 @@
 """downslope: does a surrogate gradient still point downslope?"""
 
+from .analysis.surrogates import strategies as strategies
 from .analysis.surrogates.activation import Activation as Activation
 from .analysis.surrogates.activations import ACTIVATIONS as ACTIVATIONS
+from .analysis.surrogates.adapters import adapt as adapt
+from .analysis.surrogates.adapters import adapt_factor as adapt_factor
+from .analysis.surrogates.adapters import adapt_rule as adapt_rule
 from .analysis.surrogates.catalogue import SURROGATES as SURROGATES
+from .analysis.surrogates.checks import check_surrogate as check_surrogate
+from .analysis.surrogates.checks import parametrize_with_checks as parametrize_with_checks
 from .analysis.surrogates.surrogate import Surrogate as Surrogate
 from .analysis.surrogates.symbols import u as u
 from .proofs.chapters import CLAIMS as CLAIMS

@@ -45,6 +45,29 @@ def verify(
         raise SystemExit(1)
 
 
+@app.command()
+def check(
+    targets: Annotated[list[str] | None, typer.Argument(metavar="TARGET...", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every surrogate of the catalogue.")] = False,
+    as_json: Json = False,
+    seed: Annotated[int, typer.Option(help="Of every random number used; the same seed, the same answer.")] = 0,
+    backend: Annotated[str, typer.Option(help="Of torch.compile; inductor takes half a minute.")] = "aot_eager",
+) -> None:
+    """Property-test surrogate definitions; exit 1 on any violation.
+
+    A TARGET is a name of the catalogue, package.module:object or path/to/file.py:object. The last two import that
+    module or file: they RUN the code in it, so name only code that you trust. The object may be a Surrogate, what
+    adapt() gave, an autograd.Function, a module (class or object), a function u -> y, or a factory of one.
+    """
+    from rich.console import Console
+
+    from .analysis.surrogates.checks.present import check_targets
+
+    named = targets or []
+    if not check_targets(named, everything=everything, seed=seed, backend=backend, as_json=as_json, console=Console()):
+        raise SystemExit(1)
+
+
 def main() -> None:
     """Entry point of the console script: `Refused` becomes one message and exit code 2."""
     try:

@@ -22,7 +22,6 @@ FACE = {
 }
 TO_COME = {
     *("untie", "deviation", "measure", "descent_margin", "certify"),
-    *("adapt", "adapt_factor", "adapt_rule", "check_surrogate", "parametrize_with_checks", "strategies"),
 }
 """What the face is still to get: a name that arrives leaves this set."""
 

@@ -1,0 +1,68 @@
+"""From what a user types to an `Adapted`: a catalogue name, ``package.module:object``, ``path/to/file.py:object``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ...errors import Refused
+from .. import lookup
+from .adapt import adapt
+from .adapted import Adapted
+
+
+def load(target: str) -> Adapted:
+    """The surrogate that a target names. A file or a module named here is imported: the user's own code runs.
+
+    Raises:
+        Refused: the target is neither a catalogue name nor of the form ``where:object``.
+        Exception: whatever importing it, or looking the object up, raises; for the checks to record.
+    """
+    where, colon, path = target.rpartition(":")
+    if not colon:
+        try:
+            surrogate = lookup.surrogate(target)
+        except Refused as refusal:
+            hint = "(A definition of one's own is named package.module:object or path/to/file.py:object.)"
+            raise Refused(f"{refusal} {hint}") from None
+        values = ", ".join(f"{name}={value!r}" for name, value in adapt(surrogate).parameters.items())
+        recipe = f"import downslope as ds; f = ds.adapt(ds.SURROGATES[{surrogate.name!r}].at({values}))"
+        return replace(adapt(surrogate), name=target, recipe=recipe)
+    if where.endswith(".py"):
+        module: Any = _from_file(Path(where))
+        first = f"import downslope as ds, runpy; it = runpy.run_path({where!r})"
+        head, *rest = path.split(".")
+        recipe = f"{first}[{head!r}]{''.join('.' + part for part in rest)}; f = ds.adapt(it)"
+    else:
+        if "" not in sys.path:  # a console script does not look into the working folder by itself
+            sys.path.insert(0, "")
+        module = importlib.import_module(where)
+        recipe = f"import downslope as ds, {where} as library; f = ds.adapt(library.{path})"
+    found = module
+    for part in path.split("."):
+        found = getattr(found, part)
+    return replace(adapt(found), name=target, recipe=recipe)
+
+
+def as_adapted(surrogate: Any) -> Adapted:
+    """A surrogate in any shape: `Adapted`, `Surrogate`, a catalogue name, or whatever `adapt` takes."""
+    if isinstance(surrogate, str):
+        return load(surrogate)
+    return adapt(surrogate)
+
+
+def _from_file(path: Path) -> ModuleType:
+    """A module from a file, under a name of its own, importable so that its objects pickle."""
+    name = f"downslope_target_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path.resolve())
+    if specification is None or specification.loader is None or not path.is_file():
+        raise FileNotFoundError(f"there is no Python file {path}")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module

@@ -1,0 +1,1 @@
+"""The properties, grouped by what they are about; one short function each."""

@@ -1,0 +1,199 @@
+"""Word and deed: the backward against its formula, its primitive, its parameters, its declared randomness."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...formula import noise
+from ..check import check
+from ..record import Record, note, passed, skipped, violation
+from ..search import grids, reference
+from ..search.shrink import least
+from ..subject import Response, Subject, TargetRaised
+
+DIFFERS = 1e-4
+"""Relative difference that is a violation."""
+
+ROUNDS = 1e-6
+"""Relative difference that is a note: an epsilon in one of the two, or a constant kept in float32."""
+
+FLOOR = 1e-12
+"""Difference, relative to the supremum, that float64 arithmetic may leave anywhere."""
+
+DRAWS = 200
+
+
+@check(declared="formula")
+def matches_formula(subject: Subject) -> Record:
+    """psi(u) is the documented formula at every u, either one-sided value counting at a jump."""
+    if subject.random or subject.documented is None:
+        return skipped("the formula or the backward is random: its mean is compared, see noise-mean")
+    u, factor = subject.nodes
+    return _compare(subject, u, factor, subject.documented, "the documented formula", subject.documented_at)
+
+
+@check(declared="primitive")
+def matches_primitive(subject: Subject) -> Record:
+    """psi = dP/du for the declared primitive P, either one-sided value counting at a kink."""
+    if subject.random:
+        return skipped("the backward is random")
+    primitive = subject.adapted.primitive
+    assert primitive is not None
+    try:
+        u, factor = subject.nodes
+        derivative = subject.respond(torch.from_numpy(u), apply=primitive).gradient.numpy()
+    except TargetRaised as raised:
+        return violation(f"the primitive itself does not run: {raised}", error=str(raised))
+
+    def at(point: float) -> float:
+        return float(subject.respond(torch.tensor([point], dtype=torch.float64), apply=primitive).gradient)
+
+    return _compare(subject, u, factor, derivative, "its primitive's derivative", at)
+
+
+@check(declared="parameters")
+def parameters_matter(subject: Subject) -> Record:
+    """For each declared parameter p there are values p, p' and a u with phi or psi different."""
+    points = grids.coarse(torch.float64)
+    base = subject.respond(points)
+    frozen = []
+    for name, value in subject.adapted.parameters.items():
+        answers = [_with(subject, points, name, other) for other in _others(value)]
+        if any(answer is not None for answer in answers) and not any(_moved(base, answer) for answer in answers):
+            frozen.append((name, value))
+    if not frozen:
+        return passed(f"each of {', '.join(map(str, subject.adapted.parameters))} changes something")
+    name, value = frozen[0]
+    tried = [other for other in _others(value) if _with(subject, points, name, other) is not None]
+    return violation(
+        f"{' and '.join(str(n) for n, _ in frozen)} changes nothing: whoever tunes it tunes nothing, and a published "
+        f"value of it means nothing",
+        parameter=str(name),
+        value=value,
+        tried=tried,
+        python=subject.python(
+            0.5, torch.float64, f"print(torch.equal(f.at({name}={value!r})(u), f.at({name}={tried[0]!r})(u)))"
+        ),
+    )
+
+
+@check()
+def reproducible(subject: Subject) -> Record:
+    """Equal seeds of torch's generator give equal draws; what is declared random varies, what is fixed does not."""
+    declared = subject.adapted.random
+    if not subject.seeded:
+        return violation(
+            "two runs from the same seed of torch's generator differ: no training run with it can be repeated",
+            seed=subject.seed,
+            python=subject.python(
+                0.5,
+                torch.float32,
+                "print([(torch.manual_seed(0), torch.autograd.grad(f(u).sum(), u))[1] for _ in range(2)])",
+            ),
+        )
+    if declared is True and not subject.random:
+        return violation("declared random, and every seed gives the same: nothing is drawn", seeds=[0, 1, 2, 3])
+    if declared is False and subject.random:
+        return violation(
+            "declared not random, and two seeds give different answers: it draws behind its user's back",
+            python=subject.python(0.5, torch.float32),
+        )
+    if declared is None and subject.random:
+        return note("draws anew at each call (from torch's generator, so a seed repeats it): declare random=True")
+    return passed("draws follow the seed" if subject.random else "the same at every call")
+
+
+@check(declared="formula")
+def noise_mean(subject: Subject) -> Record:
+    """E psi(u, xi) is the formula's mean at each u: |average - mean| < 5 standard errors over 200 seeds."""
+    formula = subject.adapted.formula
+    assert formula is not None
+    if not subject.random and not reference.is_random(formula):
+        return skipped("neither the backward nor its formula is random")
+    if not subject.seeded:
+        return skipped("the same seed gives different draws: see reproducible")
+    points = torch.tensor([-7.0, -2.0, -0.75, -0.25, 0.25, 0.75, 2.0, 7.0], dtype=torch.float64)
+    block = points.repeat(64, 1)
+    means = torch.stack([subject.respond(block, seed=seed).gradient.mean(0) for seed in range(DRAWS)])
+    average, error = means.mean(0), means.std(0) / math.sqrt(DRAWS)
+    expected = torch.from_numpy(reference.values(noise.mean(formula), points.numpy()))
+    off = (average - expected).abs() - 5 * error - 1e-9 * (1 + expected.abs())
+    worst = int(off.argmax())
+    if float(off[worst]) <= 0:
+        return passed(f"the mean of {64 * DRAWS} draws is the formula's at 8 points")
+    return violation(
+        f"the mean factor at {float(points[worst]):g} is {float(average[worst]):.4g} and the formula's mean "
+        f"{float(expected[worst]):.4g}: the expected step is not the one documented",
+        u=float(points[worst]),
+        mean=float(average[worst]),
+        standard_error=float(error[worst]),
+        expected=float(expected[worst]),
+        python=subject.python(points[worst : worst + 1].repeat(4), torch.float64),
+    )
+
+
+def _compare(subject: Subject, u: np.ndarray, factor: np.ndarray, wanted: np.ndarray, what: str, at: Any) -> Record:
+    """The factor against the values wanted, at the nodes where both are finite; jumps may lie an ulp or two apart."""
+    keep = (abs(u) <= 1e4) & np.isfinite(wanted)
+    u, factor, wanted = u[keep], factor[keep], wanted[keep]
+    near = np.stack([np.roll(wanted, shift) for shift in range(-6, 7)])
+    close = np.stack(
+        [abs(np.roll(u, shift) - u) <= 8 * np.spacing(np.maximum(abs(u), 1e-30)) for shift in range(-6, 7)]
+    )
+    low, high = np.where(close, near, np.inf).min(0), np.where(close, near, -np.inf).max(0)
+    gap = np.maximum(low - factor, factor - high).clip(min=0) - FLOOR * abs(wanted).max()
+    for allowed in (DIFFERS, ROUNDS):
+        bad = gap > allowed * np.maximum(abs(low), abs(high))
+        if not bad.any():
+            continue
+
+        def fails(point: torch.Tensor, allowed: float = allowed) -> torch.Tensor:
+            got, want = float(subject.respond(point).gradient), at(float(point))
+            return torch.tensor([abs(got - want) > allowed * abs(want) + FLOOR * abs(wanted).max()])
+
+        found = least(torch.from_numpy(u), torch.from_numpy(bad), fails)
+        assert found is not None
+        got, want = float(subject.respond(torch.tensor([found], dtype=torch.float64)).gradient), at(found)
+        ratios = factor[bad] / np.where(wanted[bad] == 0, np.nan, wanted[bad])
+        constant = bool(np.nanstd(ratios) <= 1e-6 * abs(np.nanmean(ratios))) if np.isfinite(ratios).any() else False
+        factor_text = f"; the ratio is {np.nanmean(ratios):.6g} throughout" if constant else ""
+        example = {**subject.example(found, torch.float64), "expected": want, "share": float(bad.mean())}
+        if allowed == ROUNDS:
+            return note(
+                f"agrees with {what} to {abs(got / want - 1):.1g} only at {found:g}: an epsilon in one of them",
+                **example,
+            )
+        return violation(
+            f"the backward at {found:g} is {got:.6g} and {what} {want:.6g}{factor_text}: what is trained is not what "
+            f"is described",
+            **example,
+        )
+    return passed(f"equal to {what}")
+
+
+def _others(value: Any) -> list[Any]:
+    """Values to try in place of one: larger, smaller, shifted; whole numbers stay whole."""
+    number = float(value)
+    tried = [2 * number, number / 2, number + 1, number - 1, number + 0.25]
+    if isinstance(value, int):
+        tried = [2 * value, value + 1, value - 1, *tried]
+    return [other for other in tried if other != value]
+
+
+def _with(subject: Subject, points: torch.Tensor, name: str, value: Any) -> Response | None:
+    """The response at another value of a parameter; ``None`` where the surrogate refuses that value."""
+    try:
+        return subject.respond(points, apply=subject.adapted.at(**{name: value}))
+    except Exception:  # a constructor may refuse a value with any error it likes; that is no finding
+        return None
+
+
+def _moved(base: Response, other: Response | None) -> bool:
+    return other is not None and not (
+        torch.equal(base.y.nan_to_num(), other.y.nan_to_num())
+        and torch.equal(base.gradient.nan_to_num(), other.gradient.nan_to_num())
+    )

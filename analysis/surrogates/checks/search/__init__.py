@@ -1,0 +1,1 @@
+"""How counterexamples are looked for: where, against what, and down to which."""
