@@ -1,5 +1,8 @@
 """downslope: does a surrogate gradient still point downslope?"""
 
+from .analysis.gradients.deviation import deviation as deviation
+from .analysis.gradients.measurement import measure as measure
+from .analysis.gradients.untie import untie as untie
 from .analysis.surrogates import strategies as strategies
 from .analysis.surrogates.activation import Activation as Activation
 from .analysis.surrogates.activations import ACTIVATIONS as ACTIVATIONS

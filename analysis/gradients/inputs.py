@@ -1,0 +1,67 @@
+"""What is refused before a measurement, because its number would mean nothing; and the state that it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from ..errors import Refused
+
+
+def check(model: nn.Module, batch: Any) -> None:
+    """Refuses what would give a number that means nothing."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise Refused(f"measure(batch=...): a {type(batch).__name__} is no pair (x, y) of inputs and targets.")
+    for name, part in zip(("x", "y"), batch, strict=True):
+        for tensor in (leaf for leaf in tree_leaves(part) if isinstance(leaf, torch.Tensor)):
+            if tensor.numel() == 0:
+                raise Refused(f"measure(batch=...): {name} has shape {tuple(tensor.shape)}: there is no sample in it.")
+            _finite(f"batch=...): {name}", tensor)
+    for name, parameter in model.named_parameters():
+        _finite(f"model=...): the parameter {name}", parameter)
+    for name, buffer in model.named_buffers():
+        _finite(f"model=...): the buffer {name}", buffer)
+
+
+def _finite(name: str, tensor: torch.Tensor) -> None:
+    if tensor.is_floating_point() and not (finite := torch.isfinite(tensor)).all():
+        bad = tensor.numel() - int(finite.count_nonzero())
+        raise Refused(f"measure({name} has {bad} entries of {tensor.numel()} that are NaN or infinite.")
+
+
+@contextmanager
+def untouched(model: nn.Module, owned: Sequence[nn.Parameter], seed: int) -> Iterator[Callable[[], None]]:
+    """Gives buffers and random state back at the end; the function that it yields starts a run from the same state."""
+    buffers = {name: (buffer, buffer.detach().clone()) for name, buffer in model.named_buffers()}
+    devices = sorted({parameter.device.index for parameter in owned if parameter.device.type == "cuda"})
+
+    def again() -> None:
+        with torch.no_grad():
+            for buffer, held in buffers.values():
+                buffer.copy_(held)
+        torch.manual_seed(seed)
+
+    with torch.random.fork_rng(devices=devices), torch.enable_grad():
+        again()
+        try:
+            yield again
+        finally:
+            again()
+
+
+def scalar(value: Any) -> torch.Tensor:
+    """The loss, if it has a gradient at all."""
+    if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.is_floating_point():
+        got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+        raise Refused(
+            f"measure(loss=...): loss(model(x), y) returned {got}, and only a scalar has a gradient. Reduce it, e.g. "
+            f"with .mean()."
+        )
+    if not torch.isfinite(value).all():
+        raise Refused(f"measure(loss=...): the loss is {value.item()}, so no gradient of it is defined.")
+    return value

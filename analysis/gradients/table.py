@@ -1,0 +1,144 @@
+"""A measurement on disk: Parquet with its provenance in the file's metadata, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Hashable
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Refused
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "downslope.measurement/1"
+"""The columns of `measure` and their meaning; a change of either gets another number."""
+
+_KEY = b"downslope"
+
+
+def provenance(*, seed: int | None = None, device: str = "cpu", **more: Any) -> dict[Hashable | None, Any]:
+    """Where and how a table came about: schema, versions, commit (``None``: unknown), device, seed, creation in UTC.
+
+    Args:
+        seed: of every random number in it.
+        device: where it was computed.
+        more: anything else that JSON can hold.
+    """
+    return {
+        "schema": SCHEMA,
+        "versions": {name: _version(name) for name in ("downslope", "torch", "numpy", "pandas", "sympy")}
+        | {"python": platform.python_version()},
+        "commit": commit(),
+        "device": device,
+        "seed": seed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    } | more
+
+
+def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Writes a measurement as Parquet, its provenance (``table.attrs``) in the file's metadata.
+
+    The file appears whole or not at all.
+
+    Raises:
+        Refused: the table has no provenance of this schema, or the path cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if table.attrs.get("schema") != SCHEMA:
+        raise Refused(
+            f"write(table, {str(path)!r}): table.attrs has the schema {table.attrs.get('schema')!r}, not {SCHEMA!r}. "
+            f"Write what measure() returned; a table put together from several gets its attrs from provenance()."
+        )
+    bare = table.copy(deep=False)
+    bare.attrs = {}
+    arrow = pa.Table.from_pandas(bare, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _KEY: json.dumps(table.attrs).encode()})
+    try:
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as beside:
+            try:
+                pq.write_table(arrow, beside)
+                beside.flush()
+                os.fsync(beside.fileno())
+                os.chmod(beside.name, 0o666 & ~_umask())
+                os.replace(beside.name, path)
+            except BaseException:
+                os.unlink(beside.name)
+                raise
+    except OSError as error:
+        raise Refused(f"write(table, {str(path)!r}): cannot write there: {error.strerror or error}.") from error
+    return path
+
+
+def read(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Reads a measurement that `write` wrote, provenance in its ``attrs``.
+
+    Raises:
+        Refused: there is no such file, it is no whole Parquet file, or its schema is not the one that this version
+            reads.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    try:
+        arrow = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise Refused(f"read({str(path)!r}): there is no such file.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise Refused(f"read({str(path)!r}): this is no whole Parquet file ({_first_line(error)}).") from error
+    try:
+        said = json.loads((arrow.schema.metadata or {}).get(_KEY, b"null"))
+    except ValueError as error:
+        raise Refused(f"read({str(path)!r}): its provenance is no JSON ({error}).") from error
+    schema = said.get("schema") if isinstance(said, dict) else None
+    if schema != SCHEMA:
+        raise Refused(
+            f"read({str(path)!r}): its schema is {schema!r}, and this version reads {SCHEMA!r}. "
+            + ("It is no measurement of downslope." if schema is None else "Read it with the version that wrote it.")
+        )
+    table = arrow.to_pandas()
+    table.attrs = said
+    return table  # type: ignore[no-any-return]
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the checkout that runs, with ``-dirty`` where files differ from it; ``None`` where unknown."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(describe, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,293 @@
+"""`untie`: run any torch model with the backward of its activations replaced and its forward unchanged."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import Refused
+from ...surrogates.activation import Activation
+from ...surrogates.activations import ACTIVATIONS
+from . import reach
+from .factor import Selector
+from .ledger import Ledger, Place, Unreached, table
+from .matching import Rule, known, rules
+from .mode import Plan, Replacing, Seeds
+from .running import Watch, code
+
+
+class UnreachedWarning(UserWarning):
+    """A part of the model keeps the derivative of an activation that was asked for."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which backward a replay took.
+
+    Attributes:
+        index: number of the surrogate in the lists of the mapping.
+        draw: number of the draw, where the surrogate is random.
+        surrogates: what stood in for each activation, by key of the mapping.
+    """
+
+    index: int
+    draw: int
+    surrogates: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The surrogate's name; where the keys have different ones, all of them."""
+        return ", ".join(dict.fromkeys(self.surrogates.values()))
+
+
+def untie(
+    model: Callable[..., Any], replacements: Mapping[Any, Any], generator: torch.Generator | None = None
+) -> Untied:
+    """Replaces the backward of a model's activations; the forward keeps its bits.
+
+    Args:
+        model: an ``nn.Module``, or a function that calls torch.
+        replacements: what replaces what. A key is an activation: its name, an `Activation`, or a module class of your
+            own (elementwise; its forward value is kept). A value is a surrogate: its name, a `Surrogate`, or
+            ``"tied"``, the activation's own derivative at the parameters of the call. A list of them gives one
+            forward many backwards.
+        generator: draws the seeds of random surrogates; torch's default generator where it is ``None``. The same state
+            gives the same draws.
+
+    Returns:
+        An object that is both a context manager (the model runs untied inside the block, on this thread) and a callable
+        (`untied(x)` runs it once).
+
+    Raises:
+        Refused: a key or value is unknown. When the model runs: it calls none of the activations. On leaving the block:
+            a key matched nothing, or the model never ran.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+    >>> with untie(model, {"relu": "constant"}) as untied:
+    ...     model(torch.ones(4, 3)).sum().backward()
+    >>> print(untied)
+    module  operation                 activation  surrogate  forward  backward
+    1       torch.nn.functional.relu  relu        constant   1        1
+    """
+    return Untied(model, replacements, generator)
+
+
+class Untied:
+    """A model whose activations have another backward: see `untie`."""
+
+    def __init__(
+        self, model: Callable[..., Any], replacements: Mapping[Any, Any], generator: torch.Generator | None = None
+    ) -> None:
+        if not callable(model):
+            raise Refused(
+                f"untie(model={model!r}): a {type(model).__name__} cannot be called; give a module or a function."
+            )
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise Refused(
+                f"untie(generator={generator!r}): give a torch.Generator, e.g. torch.Generator().manual_seed(0)."
+            )
+        self.model = model
+        self.rules: tuple[Rule, ...] = rules(replacements)
+        self._typed = dict(replacements)
+        self._generator = generator
+        self._selector = Selector(len(self.rules[0].choices))
+        self._ledger = Ledger()
+        self._watch: Watch | None = None
+        self._block = ExitStack()
+        self._judged = self._ran = False
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What was replaced since the block was entered: module, operation, activation, surrogates, counts."""
+        return self._ledger.places
+
+    @property
+    def unreached(self) -> tuple[Unreached, ...]:
+        """Where an activation that was asked for keeps its own derivative, and why."""
+        return tuple(self._ledger.unreached)
+
+    def __str__(self) -> str:
+        notes = [f"unreached: {each}" for each in self.unreached]
+        return "\n".join([table(self.places) if self.places else "nothing replaced yet", *notes])
+
+    def __repr__(self) -> str:
+        mapping = {rule.key: rule.labels if len(rule.labels) > 1 else rule.labels[0] for rule in self.rules}
+        return f"untie({type(self.model).__name__}, {mapping})"
+
+    # One forward, many backwards
+
+    def choose(self, index: int, draw: int = 0) -> AbstractContextManager[None]:
+        """Backwards inside the block take surrogate number ``index`` of each list, and draw number ``draw``."""
+        if not 0 <= index < self._selector.count:
+            raise Refused(f"choose({index}): the mapping lists {self._selector.count} surrogates, numbered from 0.")
+        return self._selector.at(index, draw)
+
+    def replay(
+        self,
+        loss: torch.Tensor,
+        parameters: Sequence[torch.Tensor],
+        *,
+        draws: int = 1,
+        create_graph: bool = False,
+    ) -> Iterator[tuple[Choice, tuple[torch.Tensor | None, ...]]]:
+        """One backward through the loss's graph for each surrogate, and for each draw where it is random.
+
+        Args:
+            loss: a scalar computed from the untied model's output.
+            parameters: what to differentiate by; a parameter that the loss does not depend on gets ``None``.
+            draws: how many draws of each random surrogate.
+            create_graph: whether the gradients are to be differentiated again.
+
+        Yields:
+            (choice, gradients), one gradient for each parameter.
+        """
+        parameters = list(parameters)
+        for index in range(self._selector.count):
+            chosen = {rule.key: rule.choices[index] for rule in self.rules}
+            random = any(not isinstance(each, str) and each.random for each in chosen.values())
+            names = {rule.key: rule.labels[index] for rule in self.rules}
+            for draw in range(draws if random else 1):
+                with self._selector.at(index, draw):
+                    gradients = torch.autograd.grad(
+                        loss, parameters, retain_graph=True, create_graph=create_graph, allow_unused=True
+                    )
+                yield Choice(index, draw, names), gradients
+
+    # Running
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's value at these arguments, with an untied backward."""
+        if self._watch is not None:
+            return self.model(*args, **kwargs)
+        with self._open() as watch:
+            if isinstance(self.model, nn.Module):
+                output = self.model(*args, **kwargs)
+            else:
+                with watch.manual() as done:
+                    output = done(self.model(*args, **kwargs))
+        self._demand_all()
+        return output
+
+    def __enter__(self) -> Untied:
+        if self._watch is not None:
+            raise Refused("untie: this block is open already; make a second one with untie(...).")
+        with ExitStack() as stack:
+            self._ledger, self._judged, self._ran = Ledger(), False, False
+            only = None
+            if not isinstance(self.model, nn.Module):
+                only = code(self.model)
+                if only is None:
+                    raise Refused(
+                        f"with untie({self.model!r}, ...): no one can tell when a callable that is not written in "
+                        f"Python runs. Call the untied object instead: untied = untie(...); untied(x)."
+                    )
+            watch = stack.enter_context(self._open(only))
+            if only is not None:
+                stack.enter_context(watch.manual())
+            self._block = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self._block.__exit__(kind, value, trace)
+        if kind is not None:
+            return
+        if not self._ran:
+            raise Refused(
+                f"untie: the block ended and the model ({type(self.model).__name__}) never ran in it on this thread. "
+                f"Call the very object that was given to untie; a copy of it is another model."
+            )
+        self._demand_all()
+
+    @contextmanager
+    def _open(self, only: CodeType | None = None) -> Iterator[Watch]:
+        paths: dict[int, str] = {}
+
+        def path(module: nn.Module | None) -> str:
+            if not paths and isinstance(self.model, nn.Module):
+                paths.update((id(member), name) for name, member in self.model.named_modules())
+            return "" if module is None else paths.get(id(module), type(module).__name__)
+
+        by_key = {rule.target if isinstance(rule.target, type) else rule.key: rule for rule in self.rules}
+        given = [rule.target for rule in self.rules if isinstance(rule.target, Activation)]
+        own = [target for target in given if ACTIVATIONS.get(target.name) is not target]
+        plan = Plan(by_key, known(own), self._selector, self._ledger, path, only)
+
+        def begin(recomputing: bool) -> Replacing:
+            generator = torch.default_generator if self._generator is None else self._generator
+            since = None if self._judged or recomputing else reach.clock()
+            return Replacing(plan, Seeds(generator), recomputing, since, self._judge)
+
+        self._watch = Watch(self.model if isinstance(self.model, nn.Module) else None, begin)
+        try:
+            with self._watch as watch:
+                yield watch
+        finally:
+            self._watch = None
+
+    # Judging
+
+    def _judge(self, run: Replacing, output: Any) -> None:
+        """Looks, after the model's first run, at what was replaced and at what was not."""
+        self._ran = True
+        whole = not isinstance(self.model, nn.Module) or run.outermost is self.model
+        if self._judged or not whole or run.since is None:
+            return
+        self._judged = True
+        if isinstance(self.model, nn.Module):
+            for unreached in reach.hidden(self.model, self.rules):
+                self._ledger.note(unreached)
+        for unreached in reach.left(output, run.since, self.rules, run.native):
+            self._ledger.note(unreached)
+        if not self._ledger.tallies:
+            raise Refused(self._nothing(reach.functions(output, run.since)))
+        for unreached in self.unreached:
+            warnings.warn(f"untie: not reached: {unreached}", UnreachedWarning, stacklevel=2)
+
+    def _demand_all(self) -> None:
+        missing = self._ledger.missing(self.rules)
+        if missing:
+            raise Refused(
+                f"untie: {' and '.join(map(repr, missing))} matched nothing in the model's run, so its gradient is not "
+                f"the one that was asked for. {self._ran_instead()}"
+            )
+
+    def _nothing(self, functions: Sequence[str]) -> str:
+        keys = ", ".join(repr(rule.key) for rule in self.rules)
+        own = (
+            f" Autograd functions of its own are on its graph ({', '.join(functions)}): give the module class that "
+            f"calls one as a key."
+            if functions
+            else ""
+        )
+        return f"untie: nothing was replaced: the model ran and called none of {keys}. {self._ran_instead()}{own}"
+
+    def _ran_instead(self) -> str:
+        ran = ", ".join(f"{key!r} ({times} times)" for key, times in self._ledger.native.most_common())
+        text = f"It called {ran}: use these as keys." if ran else "It called no other activation of the catalogue."
+        return text + "".join(f" Not reached: {each}." for each in self.unreached)
+
+    # Copies
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is closed, remembers nothing of what ran, and draws on from the generator's present state."""
+        generator = None if self._generator is None else (self._generator.device, self._generator.get_state())
+        # A catalogue entry travels by its name: its table of torch callables does not pickle.
+        names = {id(entry): name for name, entry in ACTIVATIONS.items()}
+        typed = {names.get(id(key), key): value for key, value in self._typed.items()}
+        return {"model": self.model, "replacements": typed, "generator": generator}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        generator = None
+        if state["generator"] is not None:
+            device, held = state["generator"]
+            generator = torch.Generator(device=device)
+            generator.set_state(held)
+        self.__init__(state["model"], state["replacements"], generator)  # type: ignore[misc]
