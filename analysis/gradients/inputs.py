@@ -13,25 +13,28 @@ from torch.utils._pytree import tree_leaves
 from ..errors import Refused
 
 
-def check(model: nn.Module, batch: Any) -> None:
-    """Refuses what would give a number that means nothing."""
+def check(model: nn.Module, batch: Any, caller: str = "measure") -> None:
+    """Refuses what would give a number that means nothing; ``caller`` is the function that the user called."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise Refused(f"measure(batch=...): a {type(batch).__name__} is no pair (x, y) of inputs and targets.")
+        raise Refused(f"{caller}(batch=...): a {type(batch).__name__} is no pair (x, y) of inputs and targets.")
     for name, part in zip(("x", "y"), batch, strict=True):
         for tensor in (leaf for leaf in tree_leaves(part) if isinstance(leaf, torch.Tensor)):
             if tensor.numel() == 0:
-                raise Refused(f"measure(batch=...): {name} has shape {tuple(tensor.shape)}: there is no sample in it.")
-            _finite(f"batch=...): {name}", tensor)
+                raise Refused(f"{caller}(batch=...): {name} has shape {tuple(tensor.shape)}: there is no sample in it.")
+            _finite(f"{caller}(batch=...): {name}", tensor)
     for name, parameter in model.named_parameters():
-        _finite(f"model=...): the parameter {name}", parameter)
+        _finite(f"{caller}(model=...): the parameter {name}", parameter)
     for name, buffer in model.named_buffers():
-        _finite(f"model=...): the buffer {name}", buffer)
+        _finite(f"{caller}(model=...): the buffer {name}", buffer)
 
 
 def _finite(name: str, tensor: torch.Tensor) -> None:
-    if tensor.is_floating_point() and not (finite := torch.isfinite(tensor)).all():
+    # A sum shows every NaN and infinity and is read first, being quick; a large one may also overflow by itself.
+    if not tensor.is_floating_point() or torch.isfinite(tensor.detach().sum()):
+        return
+    if not (finite := torch.isfinite(tensor)).all():
         bad = tensor.numel() - int(finite.count_nonzero())
-        raise Refused(f"measure({name} has {bad} entries of {tensor.numel()} that are NaN or infinite.")
+        raise Refused(f"{name} has {bad} entries of {tensor.numel()} that are NaN or infinite.")
 
 
 @contextmanager
@@ -54,14 +57,14 @@ def untouched(model: nn.Module, owned: Sequence[nn.Parameter], seed: int) -> Ite
             again()
 
 
-def scalar(value: Any) -> torch.Tensor:
-    """The loss, if it has a gradient at all."""
+def scalar(value: Any, caller: str = "measure") -> torch.Tensor:
+    """The loss, if it has a gradient at all; ``caller`` is the function that the user called."""
     if not isinstance(value, torch.Tensor) or value.numel() != 1 or not value.is_floating_point():
         got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         raise Refused(
-            f"measure(loss=...): loss(model(x), y) returned {got}, and only a scalar has a gradient. Reduce it, e.g. "
+            f"{caller}(loss=...): loss(model(x), y) returned {got}, and only a scalar has a gradient. Reduce it, e.g. "
             f"with .mean()."
         )
     if not torch.isfinite(value).all():
-        raise Refused(f"measure(loss=...): the loss is {value.item()}, so no gradient of it is defined.")
+        raise Refused(f"{caller}(loss=...): the loss is {value.item()}, so no gradient of it is defined.")
     return value

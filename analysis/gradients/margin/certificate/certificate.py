@@ -1,0 +1,226 @@
+"""Several replaced layers at once: how unequal may all factors be? Certified from below, attacked from above.
+
+Between the two bounds nothing is claimed. Below: backward CROWN at any depth, and with two activations the better of
+it and the semidefinite bound, sample by sample. Above: a vertex of the box that the attack found, which a real
+backward pass replays. Both carry their rounding, so certified <= attacked holds on every input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import Refused
+from ..walk.inputs import Loss
+from .attack import Factors, attack
+from .chain import Chain, Slope
+from .crown import crown
+from .rounded import Rounded
+from .semidefinite import Bilinear, bilinear, semidefinite
+from .trace import trace
+
+WIDEST = 1024
+"""Most units of both layers together for which the semidefinite bound is computed (a dense matrix for each sample)."""
+
+LIMIT = 1e6
+"""Largest kappa that is tried: a certificate or an attack that would go beyond it stops there."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The least <g, g~(t)> over every t in [1, kappa], enclosed.
+
+    Attributes:
+        kappa: the box is [1, kappa] for every factor of every activation.
+        lower: certified: no factors in the box give less.
+        upper: attained, up to rounding, by ``factors``.
+        norm_squared: |g|^2 over the parameters that are counted, for scale.
+        verdict: ``descends`` where lower > 0, ``ascends`` where upper < 0, else ``undecided``.
+        factors: the attack's vertex, t by ``str(place)``, each 1 or kappa, of the activation's shape, float64.
+    """
+
+    kappa: float
+    lower: float
+    upper: float
+    norm_squared: float
+    factors: Mapping[str, Tensor] = field(repr=False)
+
+    @property
+    def verdict(self) -> Literal["descends", "ascends", "undecided"]:
+        """What the two bounds say of the box."""
+        return "descends" if self.lower > 0 else "ascends" if self.upper < 0 else "undecided"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Two bounds on the largest kappa for which every replacement in [1, kappa] descends.
+
+    Attributes:
+        certified: every replacement with factors in [1, certified] descends (at least this; `LIMIT` at most).
+        attacked: some replacement with factors in [1, attacked] does not; ``inf`` where none was found up to `LIMIT`.
+        below: the bounds at ``certified``.
+        above: the bounds at ``attacked``, with the witness; ``None`` where ``attacked`` is ``inf``.
+        method: ``crown``, or ``crown and semidefinite``.
+        places: the activations replaced, from the lowest.
+    """
+
+    certified: float
+    attacked: float
+    below: Bounds
+    above: Bounds | None
+    method: str
+    places: tuple[str, ...]
+
+
+@overload
+def certify(
+    model: nn.Module,
+    loss: Loss,
+    batch: tuple[Any, Any],
+    kappa: None = None,
+    *,
+    over: Iterable[str] | None = ...,
+    restarts: int = ...,
+    seed: int = ...,
+    tolerance: float = ...,
+) -> Certificate: ...
+@overload
+def certify(
+    model: nn.Module,
+    loss: Loss,
+    batch: tuple[Any, Any],
+    kappa: float,
+    *,
+    over: Iterable[str] | None = ...,
+    restarts: int = ...,
+    seed: int = ...,
+    tolerance: float = ...,
+) -> Bounds: ...
+def certify(
+    model: nn.Module,
+    loss: Loss,
+    batch: tuple[Any, Any],
+    kappa: float | None = None,
+    *,
+    over: Iterable[str] | None = None,
+    restarts: int = 8,
+    seed: int = 0,
+    tolerance: float = 1e-3,
+) -> Certificate | Bounds:
+    """Bounds on <g, g~> when the derivative of EVERY activation is replaced by t phi', each t in [1, kappa].
+
+    Args:
+        model: a chain of linear, convolution, average-pool and flatten layers and elementwise activations, in
+            evaluation mode; computed in float64 on the CPU whatever its dtype and device.
+        loss: ``loss(model(inputs), targets)``, one number.
+        batch: ``(inputs, targets)``.
+        kappa: bound <g, g~> at this kappa; ``None`` searches for the largest certified and the least attacked kappa.
+        over: names of the parameters that the inner product runs over; all trainable ones where ``None``.
+        restarts: of the attack.
+        seed: of its generator.
+        tolerance: relative accuracy in kappa - 1 at which both searches stop.
+
+    Raises:
+        Refused: as `trace.trace`; kappa below 1 or not finite; a gradient that is zero.
+
+    The numbers of the backward pass (weights, activations, phi', the loss's error at the output, as float64) are
+    taken as exact; all arithmetic on them is enclosed (`rounded`).
+    """
+    chain = trace(model, loss, batch, None if over is None else frozenset(over))
+    if kappa is not None and not 1 <= kappa <= LIMIT:
+        raise Refused(
+            f"certify(kappa={kappa!r}): the ratio of the largest to the smallest factor lies in [1, {LIMIT:g}]."
+        )
+    if chain.norm_squared == 0:
+        raise Refused(
+            "certify(model=...): the true gradient is zero, so no step descends to first order: nothing to certify."
+        )
+    lower = lower_bound(chain)
+    if kappa is not None:
+        return _bounds(chain, kappa, lower, restarts, seed)
+    return _search(chain, lower, restarts, seed, tolerance)
+
+
+def lower_bound(chain: Chain) -> Callable[[float], float]:
+    """The best certified lower bound on <g, g~> as a function of kappa, each sample by its better method."""
+    form: Bilinear | None = None
+    if _two_layers(chain):
+        form = bilinear(chain)
+
+    def bound(kappa: float) -> float:
+        parts = crown(chain, kappa)
+        if form is not None:
+            parts = torch.maximum(parts, semidefinite(form, kappa))
+        return float(Rounded.exact(parts).total().low)
+
+    return bound
+
+
+def _two_layers(chain: Chain) -> bool:
+    units = [step.derivative[0].numel() for step in chain.steps if isinstance(step, Slope)]
+    return len(units) == 2 and sum(units) <= WIDEST
+
+
+def _bounds(
+    chain: Chain, kappa: float, lower: Callable[[float], float], restarts: int, seed: int, start: Factors | None = None
+) -> Bounds:
+    parts, vertex = attack(chain, kappa, restarts, seed, start)
+    names = {position: step.place for position, step in enumerate(chain.steps) if isinstance(step, Slope)}
+    return Bounds(
+        kappa,
+        lower(kappa),
+        float(Rounded.exact(parts).total().high),
+        chain.norm_squared,
+        {names[position]: t for position, t in vertex.items()},
+    )
+
+
+def _search(chain: Chain, lower: Callable[[float], float], restarts: int, seed: int, tolerance: float) -> Certificate:
+    def holds(kappa: float) -> bool:
+        return lower(kappa) > 0
+
+    found: dict[str, Any] = {}
+
+    def fails(kappa: float) -> bool:
+        parts, vertex = attack(chain, kappa, restarts, seed, found.get("start"))
+        if float(Rounded.exact(parts).total().high) >= 0:
+            return False
+        found["start"] = {position: t > 1 for position, t in vertex.items()}
+        return True
+
+    certified, _ = _bisect(holds, 1.0, tolerance)
+    _, attacked = _bisect(lambda kappa: not fails(kappa), certified, tolerance)
+    places = tuple(step.place for step in chain.steps if isinstance(step, Slope))
+    below = _bounds(chain, certified, lower, restarts, seed)
+    above = None if math.isinf(attacked) else _bounds(chain, attacked, lower, restarts, seed, found["start"])
+    method = "crown and semidefinite" if _two_layers(chain) else "crown"
+    return Certificate(certified, attacked, below, above, method, places)
+
+
+def _bisect(holds: Callable[[float], bool], least: float, tolerance: float) -> tuple[float, float]:
+    """(a kappa where ``holds``, or ``least``; one where it does not, or inf), their excesses over 1 close together."""
+    good, bad = least, math.inf
+    trial = 1 + 2 * max(least - 1, 0.05)
+    while trial < LIMIT:
+        if not holds(trial):
+            bad = trial
+            break
+        good, trial = trial, 1 + 4 * (trial - 1)
+    if math.isinf(bad):
+        if holds(LIMIT):
+            return LIMIT, math.inf
+        bad = LIMIT
+    while bad - good > tolerance * (bad - 1):
+        middle = 1 + math.sqrt((good - 1) * (bad - 1)) if good > 1 else 1 + (bad - 1) / 4
+        if holds(middle):
+            good = middle
+        else:
+            bad = middle
+        if bad - 1 < 1e-12:
+            break
+    return good, bad

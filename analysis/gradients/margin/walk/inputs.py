@@ -1,0 +1,50 @@
+"""What a margin takes in: a model that repeats itself, in a dtype fine enough, with something to train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import Refused
+from ...inputs import check as check_finite
+
+Loss = Callable[[Any, Any], Tensor]
+
+COARSEST = 1e-6
+"""Largest epsilon of a parameter's dtype: float32 passes, bfloat16 and float16 do not."""
+
+
+def check(model: nn.Module, batch: Any, caller: str) -> tuple[Any, Any]:
+    """The batch as (inputs, targets).
+
+    Raises:
+        Refused: not a pair, empty, NaN or infinite in parameters, buffers or data; no trainable parameter; a dtype too
+            coarse; a module in training mode whose forward pass couples the samples or is random (batch norm, dropout).
+    """
+    check_finite(model, batch, caller)
+    for path, module in model.named_modules():
+        changing = nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd | nn.RReLU
+        if module.training and isinstance(module, changing):
+            raise Refused(
+                f"{caller}(model=...): {path or 'the model'} ({type(module).__name__}) is in training mode, where its "
+                f"forward pass couples the samples, changes running statistics or is random, so a margin would be "
+                f"that of another function than the one you use. Call model.eval() first."
+            )
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not trained:
+        raise Refused(f"{caller}(model=...): no parameter has requires_grad, so there is no gradient to descend along.")
+    for name, parameter in trained:
+        if torch.finfo(parameter.dtype).eps > COARSEST:
+            raise Refused(
+                f"{caller}(model=...): the parameter {name} is {parameter.dtype}, too coarse to check a margin; "
+                f"use model.float(), or model.double()."
+            )
+    return batch[0], batch[1]
+
+
+def run(model: Callable[..., Any], inputs: Any) -> Any:
+    """The model's output: ``model(*inputs)`` where the inputs are a tuple, else ``model(inputs)``."""
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
