@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import log
 from typing import TYPE_CHECKING, Any
 
@@ -147,14 +148,14 @@ def _torch_network(data: Mapping[str, Any]) -> Values:
         return ((out - targets) ** 2).sum() / 2 if kind == "squared" else (out * targets).sum()
 
     def gradient() -> list[torch.Tensor]:
-        # A forward without derivative (heaviside) leaves no path: its gradient is zero.
-        parameters = list(model.parameters())
-        value = loss()
-        found = torch.autograd.grad(value, parameters, allow_unused=True) if value.requires_grad else (None,) * 99
-        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=False)]
+        return list(torch.autograd.grad(loss(), list(model.parameters())))
 
     name, factor = next(iter(data["backward"].items()))
-    true = gradient()
+    if "heaviside" in _activation_names(nodes):  # torch has no derivative for it; it is 0
+        with untie(model, {"heaviside": surrogate_of("steps", {"values": [[None, "0"]]})}):
+            true = gradient()
+    else:
+        true = gradient()
     surrogate = surrogate_of(name, factor)
     with untie(model, dict.fromkeys(_activation_names(nodes), surrogate)):
         untied = gradient()
@@ -197,17 +198,39 @@ def _torch_softmax(data: Mapping[str, Any]) -> Values:
 
 
 def _over_draws(replay: Callable[[Mapping[str, Any]], Values]) -> Callable[[Mapping[str, Any]], Values]:
-    """The mean of the surrogate gradient over weighted backwards: an expectation over draws, as a quadrature rule."""
+    """The first weight's surrogate gradient averaged over weighted backwards: an expectation, as a quadrature rule."""
 
     def mean(data: Mapping[str, Any]) -> Values:
         total: Any = 0
+        values: Values = {}
         for draw in data["draws"]:
-            nested = replay({**data, **draw})["surrogate_gradient"]
-            weight = Fraction(draw["weight"])
-            total = total + (weight if isinstance(nested[0][0][0], Fraction) else float(weight)) * nested[0][0][0]
-        return {"mean_surrogate_gradient": total}
+            values = replay({**data, **draw})
+            entry, weight = values["surrogate_gradient"][0][0][0], Fraction(draw["weight"])
+            total = total + (weight if isinstance(entry, Fraction) else float(weight)) * entry
+        return {"mean_surrogate_gradient": total, "gradient": values["gradient"][0]}
 
     return mean
+
+
+def _around(replay: Callable[[Mapping[str, Any]], Values]) -> Callable[[Mapping[str, Any]], Values]:
+    """The work of the surrogate gradient around a rectangle in (w, v), by Simpson's rule on each edge.
+
+    The network is v phi(w x); where phi is piecewise linear and a side crosses no kink the rule is exact.
+    """
+
+    def work(data: Mapping[str, Any]) -> Values:
+        (w0, w1), (v0, v1) = fractions(data["w"]), fractions(data["v"])
+        corners = [(w0, v0), (w1, v0), (w1, v1), (w0, v1), (w0, v0)]
+        total: Any = 0
+        for (a, b), (c, d) in pairwise(corners):
+            for share, weight in ((Fraction(0), 1), (Fraction(1, 2), 4), (Fraction(1), 1)):
+                w, v = a + share * (c - a), b + share * (d - b)
+                network = [{"linear": [[str(w)]]}, data["activation"], {"linear": [[str(v)]]}]
+                g = replay({**data, "network": network})["surrogate_gradient"]
+                total = total + (g[0][0][0] * (c - a) + g[1][0][0] * (d - b)) * weight / 6
+        return {"work": total}
+
+    return work
 
 
 def _exact_descent(data: Mapping[str, Any]) -> Values:
@@ -231,6 +254,7 @@ KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], Values], Callable[[Mapping[
     "network": (_exact_network, _torch_network),
     "softmax": (_exact_softmax, _torch_softmax),
     "draws": (_over_draws(_exact_network), _over_draws(_torch_network)),
+    "loop": (_around(_exact_network), _around(_torch_network)),
     "descent": (_exact_descent, _torch_descent),
 }
 """How each kind of witness replays: exactly, and in torch."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 from types import ModuleType
 
 from ..claim import Claim
-from .angles import batch, depth, direction, published, worst
+from .angles import batch, depth, direction, published
+from .bounds import conditioning, worst
+from .dynamics import margins, perceptron
+from .expectations import jamming, moments
 
 _MODULES: dict[str, tuple[ModuleType, ...]] = {
     "direction": (direction, published),
     "batch": (batch, worst),
-    "depth": (depth,),
+    "depth": (depth, conditioning),
+    "jamming": (jamming, moments),
+    "perceptron": (perceptron, margins),
 }
 
 

@@ -56,11 +56,16 @@ class _Arena:
         return self.game.instance(Draw(values, self.held))
 
     def excess(self, values: Sequence[Number]) -> float:
-        """The excess; minus infinity outside the scope, where a division by zero is outside too."""
+        """The excess; minus infinity outside the scope, where a division by zero is outside too.
+
+        Where fractions decide, a suspicion in floats is heard again with the same numbers as fractions.
+        """
         numbers = list(values) if self.game.exact else [float(value) for value in values]
         try:
-            instance = self.instance(numbers)
-            excess = self.game.excess(self.claim.stated, **instance)
+            excess = self.game.excess(self.claim.stated, **self.instance(numbers))
+            if self.game.exact and isinstance(excess, float) and excess > 0:
+                numbers = [Fraction(value) for value in numbers]
+                excess = self.game.excess(self.claim.stated, **self.instance(numbers))
         except (ZeroDivisionError, OverflowError):
             return -float("inf")
         if excess is None or excess != excess:

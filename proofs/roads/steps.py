@@ -159,11 +159,14 @@ def given(hypothesis: str, *expressions: sp.Expr, strict: bool = False) -> Step:
     return Step(f"by the hypothesis '{hypothesis}'", latex, "hypothesis", known, fact, strict, hypothesis=hypothesis)
 
 
-def by(claim: Claim, formula: str, values: Mapping[Any, Any] | None = None, text: str = "") -> Step:
-    """A formula that ``claim`` states to be >= 0, at the given values of its symbols."""
-    fact = claim.stated[formula].subs(dict(values or {}), simultaneous=True)
+def by(claim: Claim, formula: str = "", values: Mapping[Any, Any] | None = None, text: str = "") -> Step:
+    """A formula that ``claim`` states, at the given values of its symbols; a fact where it is stated to be >= 0.
+
+    Without a formula the step quotes the whole claim.
+    """
+    fact = claim.stated[formula].subs(dict(values or {}), simultaneous=True) if formula else sp.S.Zero
     text = text or f"by the claim '{claim.id}'"
-    return Step(text, rf"{sp.latex(fact)} \ge 0", f"claim {claim.id}", True, fact, claim=claim.id)
+    return Step(text, sp.latex(fact) if formula else claim.latex, f"claim {claim.id}", True, fact, claim=claim.id)
 
 
 def cauchy_schwarz(text: str, a: list[sp.Expr], b: list[sp.Expr]) -> Step:

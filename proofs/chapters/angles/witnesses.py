@@ -111,3 +111,24 @@ DEPTH_ASCENT_RELU = Witness(
     _one_two_one({"relu": {}}, "1/2", "2", ["1", "2"]),
     {"inner_product": "-2"},
 )
+
+NONNEGATIVE_FLIP = Witness(
+    "hidden weights [[1, 0], [1, 1]], readout (2, -3), leaky 1/2 over const-1: the first entry is 1/2, and -1 untied",
+    "network",
+    {
+        "network": [
+            {"linear": [["1"], ["-2"]]},
+            {"linear": [["1", "0"], ["1", "1"]]},
+            {"leaky_relu": {"slope": "1/2"}},
+            {"linear": [["2", "-3"]]},
+        ],
+        "inputs": [["1"]],
+        "loss": {"linear": [["1"]]},
+        "backward": CONST_1,
+    },
+    _gradients(
+        [[["1/2"], ["-3/2"]], [["2", "-4"], ["-3/2", "3"]], [["1", "-1/2"]]],
+        [[["-1"], ["-3"]], [["2", "-4"], ["-3", "6"]], [["1", "-1/2"]]],
+        "191/4",
+    ),
+)

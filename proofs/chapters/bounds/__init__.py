@@ -1,0 +1,1 @@
+"""Bounds: how far the angle can open, and certificates on a concrete network."""
