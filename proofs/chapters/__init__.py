@@ -7,7 +7,7 @@ from types import ModuleType
 from ..claim import Claim
 from .angles import batch, depth, direction, published
 from .bounds import conditioning, worst
-from .dynamics import margins, perceptron
+from .dynamics import descent, field, margins, perceptron
 from .expectations import jamming, moments
 
 _MODULES: dict[str, tuple[ModuleType, ...]] = {
@@ -16,6 +16,8 @@ _MODULES: dict[str, tuple[ModuleType, ...]] = {
     "depth": (depth, conditioning),
     "jamming": (jamming, moments),
     "perceptron": (perceptron, margins),
+    "field": (field,),
+    "descent": (descent,),
 }
 
 
