@@ -37,7 +37,8 @@ class Adapted:
         primitive: a differentiable function whose derivative the backward is meant to be; ``None`` where undeclared.
         random: whether the backward draws; ``None`` where undeclared.
         expected_failed_checks: checks that fail by design, each with the reason.
-        recipe: Python that builds an equal object under the name ``f``, for counterexamples that a reader can paste.
+        recipe: Python that builds an equal object under the name ``f``, for counterexamples that a reader can paste
+            (``surrogate`` in it is the object that was given).
     """
 
     name: str
@@ -50,7 +51,7 @@ class Adapted:
     primitive: TensorFunction | None = None
     random: bool | None = None
     expected_failed_checks: Mapping[str, str] = field(default_factory=dict)
-    recipe: str = "f = surrogate  # the object that was checked"
+    recipe: str = "import downslope as ds; f = ds.adapt(surrogate)"
 
     @cached_property
     def apply(self) -> TensorFunction:

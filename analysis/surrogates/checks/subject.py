@@ -61,6 +61,10 @@ class Subject:
         self._on_grid: dict[torch.dtype, Response] = {}
         self._remembered: dict[str, Any] = {}
 
+    def generator(self) -> torch.Generator:
+        """For our own draws, apart from the generator that the user's code draws from: equal draws would hide much."""
+        return torch.Generator().manual_seed(self.seed + 104_729)
+
     def remember(self, key: str, find: Callable[[], Found]) -> Found:
         """What ``find`` gives, found once."""
         if key not in self._remembered:
@@ -73,7 +77,7 @@ class Subject:
     ) -> torch.Tensor:
         """y, with torch's generator seeded by the run's seed and ``seed``."""
         with quiet(self.seed + seed):
-            return self._forward(preactivation, apply)
+            return self._forward(preactivation.clone(), apply)
 
     def respond(
         self,
@@ -162,7 +166,7 @@ class Subject:
 
     def expected_forward(self, preactivation: torch.Tensor) -> torch.Tensor:
         """The declared forward, or the surrogate's own where none is declared."""
-        declared = self.adapted.expected_forward(preactivation)
+        declared = self.adapted.expected_forward(preactivation.clone())
         return self.forward(preactivation) if declared is None else declared.detach()
 
     @cached_property
@@ -205,7 +209,9 @@ class Subject:
             nearer_left = (value - low).abs() < (value - high).abs()
             left, low = torch.where(nearer_left, middle, left), torch.where(nearer_left, value, low)
             right, high = torch.where(nearer_left, right, middle), torch.where(nearer_left, high, value)
-        points, values = torch.cat([u, left, right]).numpy(), torch.cat([factor, low, high]).numpy()
+        sides = grids.around(torch.cat([left, right]).tolist(), torch.float64)
+        points = torch.cat([u, sides]).numpy()
+        values = torch.cat([factor, self.respond(sides).gradient if len(sides) else sides]).numpy()
         order = np.argsort(points, kind="stable")
         return points[order], values[order]
 

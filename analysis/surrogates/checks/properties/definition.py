@@ -152,8 +152,10 @@ def _compare(subject: Subject, u: np.ndarray, factor: np.ndarray, wanted: np.nda
             continue
 
         def fails(point: torch.Tensor, allowed: float = allowed) -> torch.Tensor:
-            got, want = float(subject.respond(point).gradient), at(float(point))
-            return torch.tensor([abs(got - want) > allowed * abs(want) + FLOOR * abs(wanted).max()])
+            got, near = float(subject.respond(point).gradient), grids.around([float(point)], torch.float64).tolist()
+            sides = [at(side) for side in near]
+            slack = allowed * max(map(abs, sides)) + FLOOR * abs(wanted).max()
+            return torch.tensor([not min(sides) - slack <= got <= max(sides) + slack])
 
         found = least(torch.from_numpy(u), torch.from_numpy(bad), fails)
         assert found is not None

@@ -34,7 +34,7 @@ def forward_runs(subject: Subject) -> Record:
 @check()
 def backward_runs(subject: Subject) -> Record:
     """d(y . g)/du is defined and not identically zero: a gradient reaches the preactivation."""
-    generator = torch.Generator().manual_seed(subject.seed)
+    generator = subject.generator()
     lost = True
     for dtype in (torch.float32, torch.float64):
         u = grids.coarse(dtype)

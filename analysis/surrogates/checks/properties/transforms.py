@@ -33,7 +33,7 @@ def func_grad(subject: Subject) -> Record:
     u = grids.coarse(torch.float64)
 
     def act() -> Any:
-        return torch.func.grad(lambda v: subject.adapted(v).sum())(u)
+        return torch.func.grad(lambda v: subject.adapted(v).sum())(u.clone())
 
     then = "print(torch.func.grad(lambda v: f(v).sum())(u.detach()))"
     return _agrees(subject, act, "torch.func.grad", then, "per-sample gradients and meta-learning built on it")
@@ -46,7 +46,7 @@ def vmap(subject: Subject) -> Record:
 
     def act() -> Any:
         row = torch.func.grad(lambda v: subject.adapted(v).sum())
-        return torch.func.vmap(row, randomness="different")(u).flatten()
+        return torch.func.vmap(row, randomness="different")(u.clone()).flatten()
 
     then = "print(torch.func.vmap(torch.func.grad(lambda v: f(v).sum()))(u.detach().reshape(1, -1)))"
     return _agrees(subject, act, "torch.func.vmap", then, "per-sample gradients and ensembles trained as one")
@@ -103,7 +103,7 @@ def double_backward(subject: Subject) -> Record:
 
     def act() -> Any:
         v, g = u.clone().requires_grad_(), torch.ones_like(u).requires_grad_()
-        (first,) = torch.autograd.grad(subject.adapted(v), v, g, create_graph=True)
+        (first,) = torch.autograd.grad(subject.adapted(v.clone()), v, g, create_graph=True)
         if not first.requires_grad:
             raise RuntimeError("the gradient carries no graph")
         unused: tuple[torch.Tensor | None, ...] = torch.autograd.grad(first.sum(), v, allow_unused=True)

@@ -28,8 +28,10 @@ def finite(subject: Subject) -> Record:
         found = _not_finite(subject, dtype)
         if found is not None:
             value = subject.respond(torch.tensor([found], dtype=dtype))
+            lost = not bool(value.gradient.isfinite().all())
+            what, number = ("gradient", float(value.gradient)) if lost else ("value", float(value.y))
             return violation(
-                f"the gradient at the finite preactivation {found:g} is {float(value.gradient):g}: one such unit turns "
+                f"the {what} at the finite preactivation {found:g} is {number:g}: one such unit turns "
                 f"every weight below it into NaN in a single step",
                 **subject.example(found, dtype),
             )
@@ -72,18 +74,29 @@ def sign_preserving(subject: Subject) -> Record:
     for dtype in (torch.float32, torch.float64):
         found = _wrong_sign(subject, dtype)
         if found is not None:
-            point = torch.tensor([found], dtype=dtype)
-            direction = "rises" if float(subject.orientation(point)) > 0 else "falls"
+            direction = "rises" if float(subject.orientation(torch.tensor([found], dtype=dtype))) > 0 else "falls"
             response = subject.on_grid(dtype)
-            product = response.gradient.double() * subject.orientation(response.u)
-            share, worst = grids.share(response.u, product < 0), int(product.nan_to_num().argmin())
+            against = (response.gradient.double() * subject.orientation(response.u)).nan_to_num()
+            worst = int(against.argmin())
             return violation(
                 f"the factor has the wrong sign at {found:g} (the forward {direction}): a unit there is moved against "
-                f"its own gradient, uphill; so is {share:.1%} of [-10, 10]",
+                f"its own gradient, uphill; so is {grids.share(response.u, against < 0):.1%} of [-10, 10]",
                 **subject.example(found, dtype),
                 worst_u=float(response.u[worst]),
                 worst_gradient=float(response.gradient[worst]),
             )
+    pair = _against_upstream(subject) if subject.seeded else None
+    if pair is not None:
+        u, g = pair
+        then = f"print(torch.autograd.grad(f(u), u, torch.tensor({g.tolist()}, dtype=torch.float64))[0])"
+        return violation(
+            "the gradient that comes back has not the sign of the one sent: what is added or subtracted on the way "
+            "moves units uphill",
+            u=u,
+            upstream=g,
+            gradient=subject.respond(u, g).gradient,
+            python=subject.python(u.tolist(), torch.float64, then),
+        )
     if subject.direction == 0:
         return passed("of the sign of the forward's own slope, which changes")
     return passed("never of the wrong sign")
@@ -178,23 +191,47 @@ def _not_finite(subject: Subject, dtype: torch.dtype) -> float | None:
 
 
 def _wrong_sign(subject: Subject, dtype: torch.dtype) -> float | None:
-    def fails(u: torch.Tensor) -> torch.Tensor:
-        product = subject.respond(u).gradient.double() * subject.orientation(u)
-        return product < 0
+    seen = subject.on_grid(dtype)
+    noise = torch.finfo(dtype).eps * float(seen.gradient.double().nan_to_num(0.0, 0.0, 0.0).abs().max())
 
-    response = subject.on_grid(dtype)
-    found = least(response.u, response.gradient.double() * subject.orientation(response.u) < 0, fails)
+    def against(u: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        product = factor.double() * subject.orientation(u)
+        # Far out, a sign that rounding leaves on what is next to nothing is no finding; on [-10, 10] every one is.
+        return product < torch.where(u.abs() <= grids.REACH, 0.0, -noise)
+
+    def fails(u: torch.Tensor) -> torch.Tensor:
+        return against(u, subject.respond(u).gradient)
+
+    found = least(seen.u, against(seen.u, seen.gradient), fails)
     if found is None and subject.random:
         points = grids.coarse(dtype)
         for seed in range(1, 9):
-            bad = subject.respond(points, seed=seed).gradient.double() * subject.orientation(points) < 0
-            found = least(points, bad, lambda u: torch.zeros_like(u, dtype=torch.bool)) if found is None else found
+            bad = against(points, subject.respond(points, seed=seed).gradient)
+            found = least(points, bad, torch.zeros_like) if found is None else found
     if found is None:
         drawn = hunt(
             subject.seed, strategies.preactivations(dtype, max_side=8), lambda u: bool(fails(u).any()), EXAMPLES
         )
         found = None if drawn is None else least(drawn, fails(drawn), fails)
     return found
+
+
+def _against_upstream(subject: Subject) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The fewest (u, g), of 1, 2 or all points, at which the gradient's sign is not that of g times the forward's."""
+    generator = subject.generator()
+    u = grids.coarse(torch.float64)
+    g = torch.randn(u.shape, generator=generator, dtype=torch.float64)
+    g = g * 10 ** (-3 * torch.rand(u.shape, generator=generator, dtype=torch.float64))
+
+    def flips(keep: slice) -> bool:
+        product = subject.respond(u[keep], g[keep]).gradient * g[keep] * subject.orientation(u[keep])
+        return bool((product < 0).any())
+
+    if not flips(slice(None)):
+        return None
+    few = (slice(i, i + size) for size in (1, 2) for i in range(len(u) - size))
+    keep = next((part for part in few if flips(part)), slice(None))
+    return u[keep], g[keep]
 
 
 def _leaks(subject: Subject) -> float | None:

@@ -47,9 +47,8 @@ def whole(dtype: torch.dtype) -> torch.Tensor:
     return torch.sort(patterns[patterns.isfinite()], stable=True).values
 
 
-@cache
 def coarse(dtype: torch.dtype) -> torch.Tensor:
-    """Some 150 points: each few powers of two, and eighths on [-4, 4]; for checks that need few."""
+    """Some 120 points: each few powers of two, and eighths on [-4, 4]; for checks that need few."""
     near = torch.arange(-32, 33, dtype=torch.float64) / 8 + 1 / 64
     powers = 2.0 ** torch.arange(-14, 15, dtype=torch.float64)
     return torch.cat([near, powers, -powers, torch.zeros(1, dtype=torch.float64)]).to(dtype)

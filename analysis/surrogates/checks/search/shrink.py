@@ -18,6 +18,9 @@ Fails = Callable[[torch.Tensor], torch.Tensor]
 NEAR = 1.05
 """A rounder counterexample is preferred while it lies within 5% of the least one."""
 
+TINY, PLAIN = 1e-30, 1e-3
+"""What fails at a number below the first is shown at the second, where it fails there too."""
+
 _INTEGER = {
     torch.float64: torch.int64,
     torch.float32: torch.int32,
@@ -37,9 +40,8 @@ def least(points: torch.Tensor, bad: torch.Tensor, fails: Fails) -> float | None
     if not bool(bad.any()):
         return None
     failing = points[bad]
-    first = (
-        failing[failing.abs() == failing.abs().min()].max() + 0.0
-    )  # of two mirror images the positive one; 0, not -0
+    nearest = failing[failing.abs() == failing.abs().min()]
+    first = nearest[(~nearest.signbit()).int().argmax()]  # of two mirror images the positive one; 0 rather than -0
     good = points[~bad & (points.signbit() == first.signbit()) & (points.abs() < first.abs())]
     if not bool(fails(first.reshape(1)).all()):
         return float(first)
@@ -55,13 +57,16 @@ def roundest(value: float, dtype: torch.dtype, fails: Fails) -> float:
     """
     if value == 0 or not math.isfinite(value):
         return value
+    plain = math.copysign(PLAIN, value)
+    if abs(value) < TINY and bool(fails(torch.tensor([plain], dtype=dtype)).all()):
+        return plain
     for digits in range(1, 8):
         unit = 10.0 ** (math.floor(math.log10(abs(value))) + 1 - digits)
         if unit == 0:
             return value
         outward = math.copysign(math.ceil(abs(value) / unit) * unit, value)
         candidate = torch.tensor([float(f"{outward:.{digits}g}")], dtype=dtype)
-        if abs(float(candidate)) <= NEAR * abs(value) and bool(fails(candidate).all()):
+        if bool(candidate.isfinite()) and abs(float(candidate)) <= NEAR * abs(value) and bool(fails(candidate).all()):
             return float(f"{outward:.{digits}g}")
     return value
 
