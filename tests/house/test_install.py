@@ -1,4 +1,4 @@
-"""Installing: the wheel is one import package, whole, and runs anywhere; versions are pinned; an old Python is refused."""
+"""Installing: the wheel is one import package that runs anywhere; versions are pinned; an old Python is refused."""
 
 from __future__ import annotations
 
