@@ -135,7 +135,7 @@ def _activation_names(nodes: Sequence[plain.Node]) -> set[str]:
 def _torch_network(data: Mapping[str, Any]) -> Values:
     import torch
 
-    from ..analysis.gradients.untie.untied import untie
+    from ..analysis.gradients.untie import untie
 
     nodes = _nodes(data["network"])
     model = _torch_model(nodes)
@@ -233,6 +233,39 @@ def _around(replay: Callable[[Mapping[str, Any]], Values]) -> Callable[[Mapping[
     return work
 
 
+def _exact_spikes(data: Mapping[str, Any]) -> Values:
+    """Net 1-1-2 of noisy binary units at w1 = 0, sigma = 1, over p(0): 50 digits, rounded to those in print."""
+    import mpmath
+
+    def rounded(value: Any) -> Fraction:
+        return Fraction(int(mpmath.nint(value * 10 ** data["digits"])), 10 ** data["digits"])
+
+    with mpmath.workdps(50):
+        pairs = list(zip(fractions(data["u"]), fractions(data["v"]), strict=True))
+        u, v = [mpmath.mpf(int(a)) for a, _ in pairs], [mpmath.mpf(int(b)) for _, b in pairs]
+        true = mpmath.fsum(b * (mpmath.ncdf(a) - mpmath.ncdf(0)) for a, b in zip(u, v, strict=True))
+        through = mpmath.fsum(a * b * (mpmath.npdf(0) + mpmath.npdf(a)) / 2 for a, b in zip(u, v, strict=True))
+        return {"true_over_p0": rounded(true), "straight_through_over_p0": rounded(through)}
+
+
+def _torch_spikes(data: Mapping[str, Any]) -> Values:
+    """The same: autograd through the enumerated expectation, and `untie` with each value of the first unit."""
+    import torch
+
+    u, v = (torch.tensor([float(x) for x in fractions(data[key])], dtype=torch.float64) for key in "uv")
+    w = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    fires = torch.special.ndtr(w)
+    expected = fires * (v @ torch.special.ndtr(u)) + (1 - fires) * (v @ torch.special.ndtr(torch.zeros_like(u)))
+    (true,) = torch.autograd.grad(expected, w)
+    total, density = 0.0, (2 * torch.pi) ** -0.5
+    for fired in ("0", "1"):
+        hidden = [{"linear": [["0"]]}, {"heaviside": {"at_zero": fired}}]
+        network = [*hidden, {"linear": [[a] for a in data["u"]]}, {"heaviside": {}}, {"linear": [data["v"]]}]
+        run = {"network": network, "inputs": [["1"]], "loss": {"linear": [["1"]]}}
+        total += _torch_network({**run, "backward": {"gaussian": {"width": "1"}}})["surrogate_gradient"][0][0][0] / 2
+    return {"true_over_p0": float(true) / density, "straight_through_over_p0": total / density}
+
+
 def _exact_descent(data: Mapping[str, Any]) -> Values:
     x, rate = Fraction(data["start"]), Fraction(data["rate"])
     for t in range(int(data["steps"])):
@@ -255,6 +288,7 @@ KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], Values], Callable[[Mapping[
     "softmax": (_exact_softmax, _torch_softmax),
     "draws": (_over_draws(_exact_network), _over_draws(_torch_network)),
     "loop": (_around(_exact_network), _around(_torch_network)),
+    "spikes": (_exact_spikes, _torch_spikes),
     "descent": (_exact_descent, _torch_descent),
 }
 """How each kind of witness replays: exactly, and in torch."""

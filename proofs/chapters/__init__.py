@@ -8,7 +8,7 @@ from ..claim import Claim
 from .angles import batch, depth, direction, published
 from .bounds import conditioning, worst
 from .dynamics import descent, field, margins, perceptron
-from .expectations import jamming, moments
+from .expectations import jamming, moments, smoothing, ste
 
 _MODULES: dict[str, tuple[ModuleType, ...]] = {
     "direction": (direction, published),
@@ -18,6 +18,8 @@ _MODULES: dict[str, tuple[ModuleType, ...]] = {
     "perceptron": (perceptron, margins),
     "field": (field,),
     "descent": (descent,),
+    "smoothing": (smoothing,),
+    "ste": (ste,),
 }
 
 
