@@ -5,7 +5,13 @@ Exit codes: 0, 1 for 'a check or a claim failed', 2 for 'cannot do that' (one me
 
 from __future__ import annotations
 
+import itertools
+import json
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -66,6 +72,110 @@ def check(
     named = targets or []
     if not check_targets(named, everything=everything, seed=seed, backend=backend, as_json=as_json, console=Console()):
         raise SystemExit(1)
+
+
+@app.command()
+def measure(
+    network: Annotated[str, typer.Option(help="The network to train.")] = "mlp-digits",
+    trained: Annotated[str, typer.Option(help="The backward to train with: tied, or a surrogate.")] = "tied",
+    surrogate: Annotated[list[str] | None, typer.Option(help="What to measure; the catalogue where none.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="One run for each; 0 where none.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the network's own number.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the measurement as Parquet.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network on its data and measure the angle and magnitude of surrogate gradients at four stages."""
+    from rich.console import Console
+
+    from .analysis.gradients import table
+    from .analysis.surrogates.catalogue import SURROGATES
+    from .experiments import present, study
+
+    measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
+    plan = study.Plan((network,), (trained,), measured, seeds, epochs)
+    with _bars() as bar:
+        found = study.run(plan, progress=bar("training", plan.epochs_in_all)).deviations
+    if out is not None:
+        table.write(found, out)
+    if as_json:
+        print(present.as_json(found))
+    else:
+        Console().print(*present.angles(found, f"{network}, trained {trained}"))
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the page and its tables.")] = Path("report"),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and epochs: under two minutes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The main job: decide the claims, train and measure networks on DIGITS, write one self-contained HTML page."""
+    from . import __version__
+    from .experiments import study
+    from .paper_figures import drawing, files
+    from .paper_figures.report import page, writing
+    from .proofs.chapters import CLAIMS
+    from .proofs.show import data
+    from .proofs.verify import verify as decide
+
+    started, decided = time.perf_counter(), itertools.count(1)
+    files.folder(out)
+    plan = study.QUICK if quick else study.FULL
+    with _bars() as bar:
+        claims, training = bar("claims", len(CLAIMS)), bar("training and measuring", plan.epochs_in_all)
+        drawn = bar("figures", len(drawing.figures()))
+        results = decide(quick=quick, progress=lambda result: claims(f"claim {result.claim.id}", next(decided)))
+        found = study.run(plan, progress=training)
+        command = f"downslope report --out {out}{' --quick' * quick}"
+        spent = round(time.perf_counter() - started, 1)
+        contents = page.Contents(
+            found.deviations,
+            found.curves,
+            data.as_json(results)["claims"],
+            {**found.deviations.attrs, "command": command, "seconds": spent},
+            study.QUICKLY if quick else "",
+        )
+        paths = writing.write(out, contents, version=__version__, progress=drawn)
+    seconds = round(time.perf_counter() - started, 1)
+    if as_json:
+        print(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, "quick": quick}, indent=2))
+    else:
+        print(*paths, f"{seconds} s", sep="\n")
+    if not all(result.as_expected for result in results):
+        raise SystemExit(1)
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Figures; all where none.")] = None,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="A folder that `downslope report` wrote.")] = Path("report"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the figures.")] = Path("figures"),
+    surrogate: Annotated[list[str] | None, typer.Option(help="Which to show; all where none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw figures from stored tables as PNG, SVG and PDF."""
+    from .paper_figures import drawing
+
+    paths = [str(path) for path in drawing.save(names or [], drawing.stored(data), out, surrogates=surrogate)]
+    print(json.dumps({"paths": paths}, indent=2) if as_json else "\n".join(paths))
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int], Callable[[str, int], None]]]:
+    """Progress bars on stderr, what is running and the time that remains; nothing where stderr is no terminal."""
+    from rich import progress
+    from rich.console import Console
+
+    times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(), *times)
+    console = Console(stderr=True)
+    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
+
+        def bar(name: str, total: int) -> Callable[[str, int], None]:
+            task = shown.add_task(name, total=total)
+            return lambda running, done: shown.update(task, completed=done, description=running)
+
+        yield bar
 
 
 def main() -> None:

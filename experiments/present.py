@@ -1,0 +1,38 @@
+"""What `downslope measure` prints: a table for readers, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table]:
+    """A table a stage: a row a surrogate, a column a layer, in each cell the angle in degrees, the median over seeds
+    and draws, "-" where every one is undefined."""
+    depths = deviations.groupby("layer")["depth"].first()
+    layers = sorted(depths.index, key=lambda layer: (depths[layer] == 0, depths[layer]))
+    medians = deviations.groupby(["stage", "surrogate", "layer"])["angle_degrees"].median()
+    for stage in deviations["stage"].unique():
+        table = Table("surrogate", title=f"{title}: angle in degrees, {stage}")
+        for layer in layers:
+            table.add_column(layer if layer == "whole" else f"layer {depths[layer]}", justify="right")
+        for surrogate in deviations["surrogate"].unique():
+            table.add_row(surrogate, *(_shown(medians.get((stage, surrogate, layer))) for layer in layers))
+        yield table
+
+
+def as_json(deviations: pd.DataFrame) -> str:
+    """The measurement as strict JSON: ``{"provenance": {...}, "rows": [{...}]}``; what is undefined is null."""
+    rows = deviations.astype(object).where(deviations.notna(), None).to_dict("records")
+    return json.dumps({"provenance": dict(deviations.attrs), "rows": rows}, indent=2, allow_nan=False)
+
+
+def _shown(angle: float | None) -> str:
+    return "-" if angle is None or math.isnan(angle) else f"{angle:.1f}"

@@ -1,0 +1,151 @@
+"""The report's study: networks trained tied and untied, every surrogate measured on them at four stages."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import nn
+
+from ..analysis.errors import Refused
+from ..analysis.gradients.measurement import measure
+from ..analysis.gradients.table import provenance
+from ..analysis.surrogates.catalogue import SURROGATES
+from ..analysis.surrogates.lookup import surrogate
+from . import data, training
+from .networks import Network
+from .networks import network as entry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study runs; the same plan gives the same tables, bit for bit.
+
+    Attributes:
+        networks: names in ``NETWORKS``.
+        trained: the backwards to train with: "tied" and names of surrogates.
+        surrogates: names of the surrogates to measure.
+        seeds: one run for each network, backward and seed.
+        epochs: instead of the recipes'; ``None`` keeps them.
+        draws: how often a random surrogate is drawn at each stage.
+        batch: how many training samples, the first ones of the split, the gradients are taken on.
+    """
+
+    networks: tuple[str, ...] = ("mlp-digits", "deep-tanh-digits")
+    trained: tuple[str, ...] = (training.TIED, "constant")
+    surrogates: tuple[str, ...] = (training.TIED, *SURROGATES)
+    seeds: tuple[int, ...] = tuple(range(10))
+    epochs: int | None = None
+    draws: int = 8
+    batch: int = 64
+
+    def runs(self) -> Iterator[tuple[Network, str, int]]:
+        """Network, backward and seed of each run, in the order of the tables."""
+        for name in self.networks:
+            for trained in self.trained:
+                for seed in self.seeds:
+                    yield entry(name), trained, seed
+
+    @property
+    def epochs_in_all(self) -> int:
+        """The epochs of all runs together, for a progress bar."""
+        return sum(self.epochs or network.recipe.epochs for network, _, _ in self.runs())
+
+
+FULL = Plan()
+QUICK = Plan(seeds=(0, 1), epochs=10, draws=2)
+QUICKLY = f"{len(QUICK.seeds)} seeds instead of {len(FULL.seeds)}, {QUICK.epochs} epochs instead of the recipes' own."
+"""How a quick study was cut short."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study found.
+
+    Attributes:
+        deviations: as ``measure`` gives them, ``trained`` naming the backward of the training; ``attrs`` hold the
+            provenance.
+        curves: as ``training.train`` gives them.
+    """
+
+    deviations: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def run(plan: Plan = FULL, *, progress: Callable[[str, int], None] = lambda running, epochs: None) -> Study:
+    """Train and measure everything in the plan.
+
+    Args:
+        plan: what to run.
+        progress: called with what is running and the number of epochs done, over all runs.
+
+    Raises:
+        Refused: the plan is empty, or names a network or surrogate that is not there.
+    """
+    import pandas as pd
+
+    runs = list(plan.runs())
+    for name in (*plan.trained, *plan.surrogates):
+        if name != training.TIED:
+            surrogate(name)
+    if not runs:
+        raise Refused(f"a study of networks={plan.networks}, trained={plan.trained}, seeds={plan.seeds} runs nothing.")
+    curves: list[pd.DataFrame] = []
+    deviations: list[pd.DataFrame] = []
+    done = itertools.count(1)
+    for network, trained, seed in runs:
+        running = f"{network.name} trained {trained}, seed {seed}"
+        samples = data.load(network.data)
+        _, curve = training.train(
+            network,
+            samples,
+            backward=trained,
+            seed=seed,
+            epochs=plan.epochs,
+            at_stage=_observer(plan, network, trained, seed, samples, deviations),
+            at_epoch=partial(_advance, progress, running, done),
+        )
+        curves.append(curve)
+    # Each measurement has attrs of its own; pandas would compare them while it puts the tables together.
+    for table in deviations:
+        table.attrs = {}
+    measured = pd.concat(deviations, ignore_index=True)
+    measured.attrs = provenance(threads=1, plan=asdict(plan))
+    return Study(measured, pd.concat(curves, ignore_index=True))
+
+
+def _advance(progress: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:
+    progress(running, next(done))
+
+
+def _observer(
+    plan: Plan, network: Network, trained: str, seed: int, samples: data.Data, found: list[pd.DataFrame]
+) -> training.AtStage:
+    """What is done at each stage of one run: a measurement that is added to those found."""
+    inputs, targets = samples.train
+    batch = (inputs[: plan.batch], targets[: plan.batch])
+
+    def observe(model: nn.Module, stage: str, step: int) -> None:
+        table = measure(
+            model,
+            F.cross_entropy,
+            batch,
+            plan.surrogates,
+            activations=[network.activation],
+            draws=plan.draws,
+            seed=seed,
+            network=network.name,
+            stage=stage,
+            step=step,
+        )
+        table.insert(2, "trained", trained)
+        found.append(table)
+
+    return observe

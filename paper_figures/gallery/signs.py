@@ -1,0 +1,74 @@
+"""Sign agreement, entry by entry: kept, flipped, vanished, appeared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from .. import look, tables
+
+NAME, TITLE = "signs", "Sign agreement"
+TABLE, ONE_RUN = "deviations", True
+OUTCOMES = ("kept", "flipped", "vanished", "appeared")
+COLUMNS = ("network", "surrogate", "layer", "depth", *OUTCOMES)
+_COLOURS = {"kept": "#56b4e9", "flipped": "#d55e00", "vanished": "#cfcfcf", "appeared": "#332288"}
+
+
+def shares_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Each outcome's share of the entries that are not zero in both gradients, in percent, row by row of the table; NaN
+    where there is none."""
+    counts = table[list(OUTCOMES)].astype(float)
+    return counts[list(OUTCOMES)].div(counts.sum(axis=1).replace(0, float("nan")), axis=0) * 100
+
+
+def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Figure:
+    """What becomes of the signs of the gradient's entries in each layer: kept, flipped, vanished (zero only in the
+    surrogate gradient) or appeared (zero only in the exact one). Shares of the entries that are not zero in both, means
+    over stages, seeds and draws; a layer in which no surrogate changes a sign is named instead of drawn.
+
+    Args:
+        table: a measurement of one network trained in one way, with the columns of `COLUMNS`.
+        surrogates: which to show, in this order; all of them where it is ``None``.
+
+    Raises:
+        Refused: a column is missing, nothing is left to draw, or the table mixes networks or ways of training.
+    """
+    tables.require(table, COLUMNS, figure=NAME)
+    tables.one_run(table, figure=NAME)
+    table = tables.select(tables.layers(table), figure=NAME, surrogate=surrogates)
+    shown = list(surrogates) if surrogates is not None else tables.in_order(table["surrogate"], tables.catalogue())
+    layers = {
+        tables.layer(int(rows["depth"].iloc[0]), rows["layer"].iloc[0]): rows for _, rows in table.groupby("depth")
+    }
+    kept = [label for label, rows in layers.items() if (shares_of(rows)["kept"] == 100).all()]
+    drawn = {label: rows for label, rows in layers.items() if label not in kept} or layers
+    with look.house():
+        figure = look.figure(0.75 + 0.15 * len(shown))
+        panels = figure.subplots(1, len(drawn), sharex=True, sharey=True, squeeze=False)[0]
+        for panel, (label, rows) in zip(panels, drawn.items(), strict=True):
+            shares = shares_of(rows).groupby(rows["surrogate"]).mean().reindex(shown)
+            left = pd.Series(0.0, index=shares.index)
+            for outcome in OUTCOMES:
+                panel.barh(
+                    range(len(shown)),
+                    shares[outcome],
+                    left=left,
+                    height=0.8,
+                    label=outcome,
+                    color=_COLOURS[outcome],
+                    linewidth=0,
+                )
+                left = left + shares[outcome].fillna(0)
+            panel.set_title(label)
+            panel.set(xlim=(0, 100), xticks=(0, 50, 100))
+            panel.tick_params(axis="y", length=0)
+        panels[0].set_yticks(range(len(shown)), [look.words(name) for name in shown])
+        panels[0].set_ylim(len(shown) - 0.5, -0.5)
+        note = f"; not drawn, every sign kept: {', '.join(kept)}" if drawn is not layers else ""
+        figure.supxlabel(f"share of the entries (%){note}", fontsize=7)
+        handles = [Patch(facecolor=_COLOURS[outcome], label=outcome) for outcome in OUTCOMES]
+        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+    return figure

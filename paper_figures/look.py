@@ -1,0 +1,204 @@
+"""The house look: one colour, marker and line for each surrogate in every figure, and files that are the same bytes
+for the same data.
+
+Colours are seaborn's colour-blind-safe palette without its two palest; markers and lines tell the surrogates apart in
+greyscale. Widths are the venues' own, from tueplots. No text is below `SMALLEST` points.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.figure import Figure
+from tueplots import figsizes
+
+from ..analysis.errors import Refused, near
+from ..analysis.surrogates.catalogue import SURROGATES
+from . import files
+
+SMALLEST = 6
+INK, MUTED, ALARM = "#222222", "#8a8a8a", "#b3261e"
+_SALT = "downslope"
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+_VENUES = {
+    "neurips": figsizes.neurips2024,
+    "iclr": figsizes.iclr2024,
+    "icml": figsizes.icml2024_full,
+    "icml-column": figsizes.icml2024_half,
+    "jmlr": figsizes.jmlr2001,
+    "tmlr": figsizes.tmlr2023,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one surrogate is drawn, in every figure."""
+
+    colour: str
+    marker: str
+    line: Any
+
+
+def style(surrogate: str) -> Style:
+    """The style of a surrogate by its place in the catalogue; a name outside it gets one from the name alone.
+
+    >>> style("constant") == style("constant") != style("triangle")
+    True
+    """
+    names = _positions()
+    place = names.get(surrogate, len(names) + zlib.crc32(surrogate.encode()) % 1009)
+    colours = _colours()
+    return Style(
+        colours[place % len(colours)],
+        _MARKERS[place % len(_MARKERS)],
+        _LINES[place // len(colours) % len(_LINES)],
+    )
+
+
+def depth_colours(layers: int) -> list[str]:
+    """A colour for each layer, from the first (dark) to the last (light): ordered, and ordered in greyscale too."""
+    return [mpl.colors.to_hex(colour) for colour in sns.color_palette("viridis", layers + 1)[:layers]]
+
+
+def words(name: str) -> str:
+    """A catalogue name as a label; a prime stands for "derivative", which is too long for a small panel.
+
+    >>> words("fast_sigmoid"), words("leaky_relu_derivative")
+    ('fast sigmoid', 'leaky relu′')
+    """
+    return name.replace("_derivative", "′").replace("_", " ")
+
+
+def initials(stages: Sequence[str]) -> list[str]:
+    """Short tick labels: first letters where these differ, else numbers.
+
+    >>> initials(["initialisation", "end"]), initials(["early", "end"])
+    (['I', 'E'], ['1', '2'])
+    """
+    letters = [stage[:1].upper() for stage in stages]
+    return letters if len(set(letters)) == len(letters) else [str(place + 1) for place in range(len(stages))]
+
+
+def width(venue: str = "neurips") -> float:
+    """A venue's text width in inches.
+
+    Raises:
+        Refused: the venue is unknown.
+    """
+    if venue not in _VENUES:
+        raise Refused(f"there is no venue {venue!r}: {near(venue, _VENUES)}.")
+    return float(_VENUES[venue]()["figure.figsize"][0])
+
+
+@contextmanager
+def house() -> Iterator[None]:
+    """Within it, figures are made and saved in the house look."""
+    settings: Any = sns.axes_style("ticks") | _RC
+    with mpl.rc_context(settings):
+        yield
+
+
+_RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "mathtext.fontset": "dejavusans",
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "legend.fontsize": SMALLEST,
+    "legend.title_fontsize": SMALLEST,
+    "xtick.labelsize": SMALLEST,
+    "ytick.labelsize": SMALLEST,
+    "figure.titlesize": 8,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.titlepad": 3,
+    "axes.labelpad": 2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3,
+    "patch.linewidth": 0.5,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.pad": 1.5,
+    "ytick.major.pad": 1.5,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": _SALT,
+}
+
+
+def figure(height: float, venue: str = "neurips") -> Figure:
+    """An empty figure of the venue's width and this height, both in inches; call it inside `house`."""
+    return Figure(figsize=(width(venue), height), layout="constrained")
+
+
+def svg(drawn: Figure, name: str, *, label: str) -> str:
+    """The figure as an ``<svg>`` element to set into a page.
+
+    Args:
+        drawn: the figure.
+        name: every id in the element begins with it, so that figures on one page do not share ids.
+        label: the text alternative.
+    """
+    buffer = io.StringIO()
+    with house():
+        drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r' xmlns(:xlink)?="[^"]*"', "", text
+    )  # a page's <svg> needs none, and it then names no address at all
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(xlink:href|href)="#', rf'\1="#{name}-', text).replace("url(#", f"url(#{name}-")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(label)}" ', 1)
+
+
+def save(drawn: Figure, path: Path) -> Path:
+    """Write the figure whole or not at all; the suffix (.pdf, .svg, .png) chooses the format.
+
+    Raises:
+        Refused: the suffix is another one.
+    """
+    dateless = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}, ".png": {"Software": None}}
+    if path.suffix not in dateless:
+        raise Refused(f"a figure cannot be written to {path.name}: its suffix is one of {', '.join(dateless)}.")
+    with files.whole(path) as beside, house():
+        drawn.savefig(beside, format=path.suffix[1:], metadata=dateless[path.suffix])
+    return path
+
+
+@cache
+def _positions() -> dict[str, int]:
+    return {name: place for place, name in enumerate(SURROGATES)}
+
+
+@cache
+def _colours() -> tuple[str, ...]:
+    pale = {6, 8}  # pink and yellow: too little contrast with white paper
+    palette = sns.color_palette("colorblind")
+    return tuple(mpl.colors.to_hex(colour) for place, colour in enumerate(palette) if place not in pale)

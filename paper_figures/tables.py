@@ -1,0 +1,114 @@
+"""What a figure asks of a table before it draws: its columns, and rows to show. A panel is never empty in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..analysis.errors import Refused, near
+from ..analysis.surrogates.catalogue import SURROGATES
+
+WHOLE = "whole"
+"""The layer's name in the rows of the whole gradient."""
+
+
+def require(table: pd.DataFrame, columns: Iterable[str], *, figure: str) -> None:
+    """Check that a figure's columns are there and that there is a row.
+
+    Raises:
+        Refused: a column is missing, or the table has no row.
+    """
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise Refused(
+            f"the figure {figure!r} needs the column{'s' * (len(missing) > 1)} {', '.join(missing)}; the table has "
+            f"{', '.join(map(str, table.columns)) or 'none'}."
+        )
+    if table.empty:
+        raise Refused(f"the figure {figure!r} has nothing to draw: the table has no rows.")
+
+
+def select(table: pd.DataFrame, *, figure: str, **wanted: Any) -> pd.DataFrame:
+    """The rows whose coordinates are among the wanted values; ``None`` keeps all of a coordinate.
+
+    Raises:
+        Refused: a value occurs nowhere in its column, a column is missing, or no row has all of them.
+    """
+    asked = {
+        column: list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values]
+        for column, values in wanted.items()
+        if values is not None
+    }
+    require(table, asked, figure=figure)
+    for column, values in asked.items():
+        known = table[column].unique().tolist()
+        for value in values:
+            if value not in known:
+                raise Refused(
+                    f"the figure {figure!r} has no {column} {value!r} to draw: {near(str(value), map(str, known))}."
+                )
+    kept = table
+    for column, values in asked.items():
+        kept = kept[kept[column].isin(values)]
+    if kept.empty:
+        words = ", ".join(f"{column} in {values}" for column, values in asked.items())
+        raise Refused(f"the figure {figure!r} has nothing to draw: no row has {words} together.")
+    return kept
+
+
+def one_run(table: pd.DataFrame, *, figure: str) -> None:
+    """Check that a table holds one network, trained in one way: a figure must not mix two under one line.
+
+    Raises:
+        Refused: it holds several.
+    """
+    for column in ("network", "trained"):
+        values = table[column].unique().tolist() if column in table.columns else []
+        if len(values) > 1:
+            raise Refused(
+                f"the figure {figure!r} shows one {column} at a time and the table has {', '.join(map(str, values))}: "
+                f"select one of them."
+            )
+
+
+def layers(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of single layers, without those of the whole gradient."""
+    return table[table["layer"] != WHOLE]
+
+
+def reach(table: pd.DataFrame) -> tuple[int, list[int]]:
+    """Where an axis of angles ends, and its ticks: 90 degrees are always on it, 180 where they are needed."""
+    return (110, [0, 45, 90]) if not (table["angle_degrees"] > 105).any() else (180, [0, 90, 180])
+
+
+def layer(depth: int, path: str) -> str:
+    """A layer's label: its place, and its path in the model where that says more than a number.
+
+    >>> layer(1, "0"), layer(2, "encoder.conv"), layer(0, "whole")
+    ('layer 1', 'layer 2 (encoder.conv)', 'whole gradient')
+    """
+    if path == WHOLE:
+        return "whole gradient"
+    return f"layer {depth}" if path.replace(".", "").isdigit() else f"layer {depth} ({path})"
+
+
+def stages(table: pd.DataFrame) -> list[str]:
+    """The stages of a measurement in the order in which training reached them."""
+    return [str(stage) for stage in table.groupby("stage")["step"].median().sort_values(kind="stable").index]
+
+
+def catalogue() -> list[str]:
+    """The surrogates' names in the catalogue's order."""
+    return list(SURROGATES)
+
+
+def in_order(values: Iterable[str], order: Sequence[str]) -> list[str]:
+    """Distinct values in a known order; strangers follow in the order of their first row.
+
+    >>> in_order(["end", "mine", "initialisation"], ["initialisation", "end"])
+    ['initialisation', 'end', 'mine']
+    """
+    seen = list(dict.fromkeys(values))
+    return [value for value in order if value in seen] + [value for value in seen if value not in order]

@@ -1,0 +1,111 @@
+"""The report's study: everything in the plan is in the tables, in the plan's order, and twice the same."""
+
+import json
+
+import downslope as ds
+import numpy as np
+import pandas as pd
+import pytest
+from downslope.analysis.errors import Refused
+from downslope.analysis.gradients import table
+from downslope.experiments import present, study
+from rich.console import Console
+
+TINY = study.Plan(surrogates=("tied", "triangle", "full_jam"), seeds=(0, 1), epochs=4, draws=2, batch=16)
+
+
+@pytest.fixture(scope="module")
+def found():
+    told = []
+    return study.run(TINY, progress=lambda running, done: told.append((running, done))), told
+
+
+def test_every_run_surrogate_stage_and_layer_is_measured_once(found):
+    rows = found[0].deviations
+    coordinates = ["network", "trained", "seed", "stage", "surrogate", "draw", "layer"]
+    assert not rows.duplicated(coordinates).any()
+    layers = {"mlp-digits": 2, "deep-tanh-digits": 4}
+    # Two ways of training, two seeds, four stages; tied and triangle once, the random one twice; one row for the whole.
+    assert rows.groupby("network").size().to_dict() == {
+        name: 2 * 2 * 4 * (1 + 1 + 2) * (count + 1) for name, count in layers.items()
+    }
+    assert rows["network"].drop_duplicates().tolist() == list(TINY.networks)
+    assert rows["stage"].drop_duplicates().tolist() == ["initialisation", "first epoch", "middle", "end"]
+
+
+def test_the_tied_control_has_no_angle_whatever_it_was_trained_with(found):
+    rows = found[0].deviations
+    control = rows[rows["surrogate"] == "tied"]
+    assert set(control["trained"]) == {"tied", "constant"}
+    assert control["angle_degrees"].max() < 1e-3
+    # The test can fail: surrogates that differ from the derivative show an angle by the same path.
+    others = rows[(rows["surrogate"] != "tied") & (rows["depth"] == 1)]
+    assert others["angle_degrees"].min() > 1
+
+
+def test_no_surrogate_changes_the_layer_above_the_last_activation(found):
+    rows = found[0].deviations
+    last = rows[rows["depth"] == rows.groupby("network")["depth"].transform("max")]
+    assert last["angle_degrees"].max() < 1e-3
+    assert (last["flipped"] == 0).all()
+
+
+def test_the_same_plan_gives_the_same_tables(found):
+    again = study.run(TINY)
+    pd.testing.assert_frame_equal(found[0].deviations, again.deviations, check_exact=True)
+    pd.testing.assert_frame_equal(found[0].curves, again.curves, check_exact=True)
+
+
+def test_progress_counts_every_epoch(found):
+    told = found[1]
+    assert [done for _, done in told] == list(range(1, TINY.epochs_in_all + 1))
+    assert told[0][0] == "mlp-digits trained tied, seed 0"
+    assert told[-1][0] == "deep-tanh-digits trained constant, seed 1"
+
+
+def test_the_measurement_is_stored_with_its_plan(found, tmp_path):
+    path = table.write(found[0].deviations, tmp_path / "deviations.parquet")
+    stored = table.read(path)
+    pd.testing.assert_frame_equal(stored, found[0].deviations, check_exact=True)
+    assert stored.attrs["plan"]["batch"] == 16
+    assert stored.attrs["plan"]["seeds"] == [0, 1]
+
+
+def test_the_full_plan_measures_the_whole_catalogue_and_the_quick_one_less_often():
+    assert set(study.FULL.surrogates) == {"tied", *ds.SURROGATES} == set(study.QUICK.surrogates)
+    assert study.QUICK.epochs_in_all < study.FULL.epochs_in_all / 10
+    assert study.FULL.epochs_in_all == 2 * 2 * 10 * 100
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"networks": ("mlp",)}, "mlp-digits"),
+        ({"trained": ("constnat",)}, "constant"),
+        ({"surrogates": ("trinagle",)}, "triangle"),
+        ({"seeds": ()}, "runs nothing"),
+    ],
+)
+def test_a_plan_that_cannot_run_is_refused_before_it_trains(wrong, reason, monkeypatch):
+    monkeypatch.setattr(study.training, "train", lambda *args, **kwargs: pytest.fail("trained"))
+    with pytest.raises(Refused, match=reason):
+        study.run(study.Plan(**({"epochs": 1} | wrong)))
+
+
+def test_json_is_strict_and_holds_every_row(found):
+    holed = found[0].deviations.copy()
+    holed.loc[0, "angle_degrees"] = np.nan
+    shown = json.loads(present.as_json(holed), parse_constant=lambda name: pytest.fail(name))
+    assert len(shown["rows"]) == len(holed)
+    assert shown["rows"][0]["angle_degrees"] is None
+    assert shown["rows"][1]["cosine"] == holed["cosine"][1]
+    assert shown["provenance"]["plan"]["epochs"] == 4
+
+
+def test_the_table_shows_medians_by_stage_and_layer(found, capsys):
+    rows = found[0].deviations[lambda each: (each["network"] == "mlp-digits") & (each["trained"] == "tied")]
+    Console(width=100).print(*present.angles(rows, "mlp-digits"))
+    said = capsys.readouterr().out
+    wanted = rows[(rows["surrogate"] == "triangle") & (rows["stage"] == "end") & (rows["depth"] == 1)]["angle_degrees"]
+    end = said[said.index("degrees, end") :]
+    assert f"{wanted.median():.1f}" in next(line for line in end.splitlines() if "triangle" in line)

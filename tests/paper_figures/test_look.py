@@ -1,0 +1,90 @@
+"""The house look: a surrogate looks the same everywhere, text is large enough, the same data give the same bytes."""
+
+import itertools
+import re
+
+import downslope as ds
+import pytest
+from downslope.analysis.errors import Refused
+from downslope.paper_figures import look
+from downslope.paper_figures.gallery import angles, catalogue, ranking, signs, training
+from matplotlib.text import Text
+
+
+@pytest.fixture(scope="module")
+def drawn(deviations, curves):
+    """Every figure of the gallery, drawn with the whole catalogue."""
+    one = deviations[(deviations["network"] == "deep-tanh-digits") & (deviations["trained"] == "tied")]
+    return {
+        "angles": angles.draw(one),
+        "ranking": ranking.draw(deviations),
+        "signs": signs.draw(one),
+        "training": training.draw(curves),
+        "catalogue": catalogue.draw(catalogue.shapes()),
+    }
+
+
+def test_no_two_surrogates_of_the_catalogue_look_alike():
+    styles = [look.style(name) for name in ds.SURROGATES]
+    assert all(a != b for a, b in itertools.combinations(styles, 2))
+    assert all((a.marker, a.line) != (b.marker, b.line) for a, b in itertools.combinations(styles[:9], 2))
+
+
+def test_a_stranger_keeps_its_style():
+    assert look.style("mine") == look.style("mine")
+
+
+@pytest.mark.parametrize(
+    ("venue", "inches"), [("neurips", 5.5), ("iclr", 5.5), ("icml", 6.75), ("jmlr", 6.0), ("tmlr", 6.5)]
+)
+def test_widths_are_the_venues(venue, inches):
+    assert look.width(venue) == pytest.approx(inches, abs=1e-3)
+
+
+def test_an_unknown_venue_is_met_with_the_near_ones():
+    with pytest.raises(Refused, match="did you mean 'neurips'"):
+        look.width("nuerips")
+
+
+def test_figures_have_the_column_width(drawn):
+    assert {name: figure.get_figwidth() for name, figure in drawn.items()} == dict.fromkeys(drawn, 5.5)
+
+
+def test_no_text_is_below_six_points(drawn):
+    small = [
+        (name, text.get_text(), text.get_fontsize())
+        for name, figure in drawn.items()
+        for text in figure.findobj(Text)
+        if text.get_text() and text.get_visible() and text.get_fontsize() < look.SMALLEST
+    ]
+    assert small == []
+
+
+def test_the_same_data_give_the_same_bytes(few, tmp_path):
+    files = [
+        look.save(ranking.draw(few), tmp_path / f"{turn}{suffix}")
+        for turn in "ab"
+        for suffix in (".svg", ".pdf", ".png")
+    ]
+    contents = {path.name: path.read_bytes() for path in files}
+    for suffix in (".svg", ".pdf", ".png"):
+        assert contents[f"a{suffix}"] == contents[f"b{suffix}"]
+    assert b"/Type3" not in contents["a.pdf"]
+    assert b"/Subtype /Type3" not in contents["a.pdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(contents)
+
+
+def test_an_unknown_suffix_is_refused(few, tmp_path):
+    with pytest.raises(Refused, match=r"\.pdf, \.svg, \.png"):
+        look.save(ranking.draw(few), tmp_path / "ranking.jpg")
+
+
+def test_inline_figures_share_no_id_and_every_reference_resolves(few):
+    first, second = (look.svg(ranking.draw(few), name, label="angles <in> layers") for name in ("one", "two"))
+    ids = [set(re.findall(r'\bid="([^"]+)"', text)) for text in (first, second)]
+    assert ids[0]
+    assert ids[0].isdisjoint(ids[1])
+    for text, known in zip((first, second), ids, strict=True):
+        assert set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text)) <= known
+        assert "://" not in text
+        assert text.startswith('<svg role="img" aria-label="angles &lt;in&gt; layers"')
