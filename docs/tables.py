@@ -12,6 +12,7 @@ from pathlib import Path
 
 import typer.main
 from downslope.__main__ import app
+from downslope.proofs.chapters import CHAPTERS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -33,7 +34,14 @@ def commands() -> str:
     return table(["command", "does", "options"], rows)
 
 
-TABLES = {"commands": commands}
+def claims() -> str:
+    """Each claim with its chapter, what it says in a few words, and the verdict in print."""
+    every = [(chapter, claim) for chapter, held in CHAPTERS.items() for claim in held]
+    rows = [[chapter, f"`{claim.id}`", claim.title, claim.expected] for chapter, claim in every]
+    return table(["chapter", "claim", "says", "verdict"], rows)
+
+
+TABLES = {"claims": claims, "commands": commands}
 """Each table by the name in its marks, `<!-- name -->` and `<!-- /name -->`."""
 
 

@@ -44,14 +44,14 @@ def ran(text: str, name: str) -> dict[str, Any]:
 def command_lines(text: str) -> list[list[str]]:
     """The words of each line in a shell block, or in back quotes, that begins with `downslope`."""
     shell = [line for language in ("sh", "console") for _, code in blocks(text, language) for line in code.splitlines()]
-    found = [line.removeprefix("$ ") for line in shell] + re.findall(r"`(downslope [^`]+)`", text)
+    found = [re.sub(r"^\$ |^\S*python3? -m ", "", line) for line in shell] + re.findall(r"`(downslope [^`]+)`", text)
     return [shlex.split(line, comments=True) for line in found if line.startswith("downslope ")]
 
 
 def wrong_in(words: list[str]) -> list[str]:
     """What a command line asks for that the application does not have."""
     commands = typer.main.get_command(app).commands
-    if words[1].startswith("-"):
+    if words[1].startswith("-") or words[1] == "COMMAND":
         return []
     if words[1] not in commands:
         return [f"no command {words[1]}"]
