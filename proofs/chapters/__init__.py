@@ -6,9 +6,9 @@ from types import ModuleType
 
 from ..claim import Claim
 from .angles import batch, depth, direction, published
-from .bounds import conditioning, worst
+from .bounds import certificate, conditioning, worst
 from .dynamics import descent, field, margins, perceptron
-from .expectations import jamming, moments, smoothing, ste
+from .expectations import jamming, meanfield, moments, smoothing, ste
 
 _MODULES: dict[str, tuple[ModuleType, ...]] = {
     "direction": (direction, published),
@@ -20,6 +20,8 @@ _MODULES: dict[str, tuple[ModuleType, ...]] = {
     "descent": (descent,),
     "smoothing": (smoothing,),
     "ste": (ste,),
+    "meanfield": (meanfield,),
+    "certificate": (certificate,),
 }
 
 
