@@ -126,7 +126,7 @@ def certify(
         tolerance: relative accuracy in kappa - 1 at which both searches stop.
 
     Raises:
-        Refused: as `trace.trace`; kappa below 1 or not finite; a gradient that is zero.
+        Refused: as `trace.trace`; kappa below 1 or not finite; a gradient that is zero or overflows.
 
     The numbers of the backward pass (weights, activations, phi', the loss's error at the output, as float64) are
     taken as exact; all arithmetic on them is enclosed (`rounded`).
@@ -136,6 +136,8 @@ def certify(
         raise Refused(
             f"certify(kappa={kappa!r}): the ratio of the largest to the smallest factor lies in [1, {LIMIT:g}]."
         )
+    if not math.isfinite(chain.norm_squared):
+        raise Refused("certify(model=...): |g|^2 overflows float64, so no bound can be computed; scale the loss down.")
     if chain.norm_squared == 0:
         raise Refused(
             "certify(model=...): the true gradient is zero, so no step descends to first order: nothing to certify."

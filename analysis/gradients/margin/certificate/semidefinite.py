@@ -99,6 +99,8 @@ def mixing(q: Tensor, groups: Sequence[slice], sweeps: int = 60, seed: int = 0) 
         seed: of the vectors' start.
     """
     samples, n, _ = q.shape
+    scale = q.abs().amax((1, 2), keepdim=True).clamp_min(torch.finfo(q.dtype).tiny)
+    q = q / scale  # so that no square over- or underflows
     rank = int((2 * n) ** 0.5) + 2
     generator = torch.Generator().manual_seed(seed)
     v = torch.nn.functional.normalize(torch.randn((samples, n, rank), generator=generator, dtype=q.dtype), dim=2)
@@ -107,7 +109,7 @@ def mixing(q: Tensor, groups: Sequence[slice], sweeps: int = 60, seed: int = 0) 
             pull = q[:, group] @ v
             size = torch.linalg.vector_norm(pull, dim=2, keepdim=True)
             v[:, group] = torch.where(size > 0, -pull / size.clamp_min(torch.finfo(q.dtype).tiny), v[:, group])
-    u: Tensor = -torch.linalg.vector_norm(q @ v, dim=2)
+    u: Tensor = -torch.linalg.vector_norm(q @ v, dim=2) * scale[:, 0]
     return u
 
 
@@ -131,10 +133,13 @@ def least_eigenvalue(a: Tensor) -> Tensor:
     """A verified lower bound on the least eigenvalue of each symmetric matrix (samples, N, N), as (samples,).
 
     Proposed by an eigenvalue solver, proved by a Cholesky factorisation of the matrix shifted by it; where that
-    fails, the shift grows, up to the Frobenius norm.
+    fails, the shift grows, up to the largest absolute row sum, beyond which no eigenvalue lies (a norm without
+    squares, which would underflow). An entry that is not finite gives -inf.
     """
     n = a.shape[-1]
-    norm = upward(torch.linalg.matrix_norm(a), n * n)
+    finite = torch.isfinite(a).all(2).all(1)
+    a = torch.where(finite[:, None, None], a, 0.0)
+    norm = upward(a.abs().sum(2).amax(1), n)
     slack = 4 * n * UNIT * norm
     shift = torch.linalg.eigvalsh(a)[:, 0] - slack
     proved = -norm
@@ -152,7 +157,7 @@ def least_eigenvalue(a: Tensor) -> Tensor:
         pending = pending & ~done & (shift > -norm)
         slack = 16 * slack
         shift = torch.where(pending, shift - slack, shift)
-    return torch.nextafter(proved, proved - torch.inf)
+    return torch.where(finite, torch.nextafter(proved, proved - torch.inf), -torch.inf)
 
 
 def _own(chain: Chain, tangent: Rounded, start: int, stop: int) -> Rounded:
