@@ -34,10 +34,16 @@ def names_of(module: ModuleType) -> set[str]:
 def effects(source: str) -> list[str]:
     """The statements of a module that act on something else when it is imported: calls, and writes into objects."""
     tree = ast.parse(source)
-    assigned = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
-    targets = [target for node in assigned for target in getattr(node, "targets", [getattr(node, "target", None)])]
-    own = {target.id for target in targets if isinstance(target, ast.Name)}
+    own = set(made_here(tree))
     return [f"line {node.lineno}: {ast.unparse(node)}" for node in at_import(tree.body) if acts(node, own)]
+
+
+def made_here(tree: ast.Module) -> Iterator[str]:
+    """The names of values that a module makes for itself; another name of something imported is not one of them."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and not isinstance(node.value, ast.Name | ast.Attribute):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
 
 
 def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -51,14 +57,14 @@ def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def acts(node: ast.stmt, own: set[str]) -> bool:
-    """Whether a statement calls something for its effect, or writes into what is not a name of this module."""
+    """Whether a statement calls something for its effect, or writes into what this module has not made."""
     if isinstance(node, ast.Expr):
         return not isinstance(node.value, ast.Constant)
     if isinstance(node, ast.Assign):
-        return not all(isinstance(target, ast.Name | ast.Tuple) for target in node.targets)
-    if isinstance(node, ast.AugAssign):
-        return not (isinstance(node.target, ast.Name) and node.target.id in own)
-    return isinstance(node, ast.Delete)
+        into = [target for target in node.targets if not isinstance(target, ast.Name | ast.Tuple)]
+    else:
+        into = [node.target] if isinstance(node, ast.AugAssign) else []
+    return any(ast.unparse(target).split(".")[0].split("[")[0] not in own for target in into)
 
 
 def test_the_face_offers_what_was_agreed() -> None:
@@ -79,13 +85,22 @@ def test_importing_acts_on_nothing(sources: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "planted", ["REGISTRY['mine'] = 1", "register(print)", "torch.use = 1", "y += [1]", "for x in y:\n    x.z = 1"]
+    "planted",
+    [
+        "REGISTRY['mine'] = 1",
+        "register(print)",
+        "torch.use = 1",
+        "y += [1]",
+        "Y = y\nY += [1]",
+        "for x in y:\n    x.z = 1",
+    ],
 )
 def test_a_planted_effect_is_caught(planted: str) -> None:
     assert len(effects(f'"""A docstring."""\n\nfrom x import y\n\nZ = y + 1\n\n{planted}\n')) == 1
 
 
 def test_a_definition_is_no_effect() -> None:
+    assert effects("mp = Context()\nmp.prec = 256\n") == []
     assert effects("with precision(60):\n    PI = compute()\nX = {1}\nX |= {2}\ndef f():\n    X.add(3)\n") == []
 
 
