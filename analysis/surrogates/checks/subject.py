@@ -95,7 +95,8 @@ class Subject:
         leaf = preactivation.detach().clone(memory_format=torch.preserve_format).requires_grad_()
         with torch.enable_grad():
             inner = leaf.clone()
-        return self.respond_at(leaf, inner, upstream, seed=seed, apply=apply)
+        sent = None if upstream is None else upstream.clone()
+        return self.respond_at(leaf, inner, sent, seed=seed, apply=apply)
 
     def respond_at(
         self,
@@ -150,6 +151,13 @@ class Subject:
     def seeded(self) -> bool:
         """Whether the same seed of torch's generator gives the same forward and backward."""
         return _equal(self._probe(seed=0), self._probe(seed=0))
+
+    @cached_property
+    def narrow(self) -> bool:
+        """Whether a float64 gradient holds float32 numbers only: the backward computes in lower precision."""
+        gradient = self.respond(grids.coarse(torch.float64) + 1 / 7919).gradient
+        kept = gradient[gradient.isfinite()]
+        return len(torch.unique(kept)) > 32 and torch.equal(kept.float().double(), kept)
 
     @cached_property
     def random(self) -> bool:

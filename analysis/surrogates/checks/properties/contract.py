@@ -65,6 +65,8 @@ def elementwise(subject: Subject) -> Record:
     generator = subject.generator()
     u = (torch.randint(-16, 17, (4, 3, 5), generator=generator) / 8).double()
     g = torch.randint(1, 9, u.shape, generator=generator).double() / 4
+    if subject.forward(u).shape != u.shape:
+        return skipped("the shape changes: see shape-preserved")
     whole = subject.respond(u, g)
     for keep in (0, 31, 59):
         for scale in (-1.0, 64.0):
@@ -109,9 +111,7 @@ def dtype_preserved(subject: Subject) -> Record:
                     returned=short(got),
                     python=subject.python(0.5, dtype, "print(f(u).dtype)"),
                 )
-    gradient = subject.respond(grids.coarse(torch.float64) + 1 / 7919).gradient
-    kept = gradient[gradient.isfinite()]
-    if len(torch.unique(kept)) > 32 and torch.equal(kept.float().double(), kept):
+    if subject.narrow:
         return violation(
             "a float64 gradient holds only float32 numbers: the backward computes in lower precision than it says",
             dtype="float64",
@@ -152,6 +152,8 @@ def layout(subject: Subject) -> Record:
     """Strides are free: u and g in any memory layout give the values of contiguous ones, and neither is written to."""
     u = torch.tensor([[-1.5, -0.25, 0.125], [0.5, 1.25, 3.0]], dtype=torch.float64)
     g = torch.tensor([[1.0, -2.0, 0.5], [4.0, 0.25, -1.0]], dtype=torch.float64)
+    if subject.forward(u).shape != u.shape:
+        return skipped("the shape changes: see shape-preserved")
     plain = subject.respond(u, g)
     for way in strategies.LAYOUTS:
         leaf = u.clone().requires_grad_()
@@ -180,9 +182,7 @@ def layout(subject: Subject) -> Record:
                 )
     expanded = torch.tensor(0.5, dtype=torch.float64).expand(2, 3)
     written = subject.respond(u, expanded.contiguous()).gradient
-    if not subject.random and not _close(
-        subject.respond(u, expanded).gradient, subject.respond(u, expanded.contiguous()).gradient
-    ):
+    if not subject.random and not _close(subject.respond(u, expanded).gradient, written):
         return violation(
             "an expanded upstream gradient, as sum() and mean() send it, gives another gradient than a written-out one",
             layout="expanded",

@@ -197,7 +197,7 @@ def _wrong_sign(subject: Subject, dtype: torch.dtype) -> float | None:
     def against(u: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         product = factor.double() * subject.orientation(u)
         # Far out, a sign that rounding leaves on what is next to nothing is no finding; on [-10, 10] every one is.
-        return product < torch.where(u.abs() <= grids.REACH, 0.0, -noise)
+        return product < -noise * (u.abs() > grids.REACH).double()
 
     def fails(u: torch.Tensor) -> torch.Tensor:
         return against(u, subject.respond(u).gradient)
