@@ -104,6 +104,42 @@ def measure(
 
 
 @app.command()
+def margin(
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:FACTORY", help="Your module; the file is run.")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, safetensors.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="FILE.py:BATCHES", help="(x, y) pairs; the first counts.")] = None,
+    loss: Annotated[str, typer.Option(help="Its name, or FILE.py:FUNCTION of (output, y).")] = "cross-entropy",
+    network: Annotated[str | None, typer.Option(help="A network of ours instead, trained tied.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of its training, instead of its own number.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Only the first so many of the batch.")] = None,
+    surrogate: Annotated[list[str] | None, typer.Option(help="Whose spread to show; the catalogue where none.")] = None,
+    certify: Annotated[bool, typer.Option("--certify", help="Bound all activations together, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """How unequal the factors of a surrogate may be, at each activation, before the step stops descending."""
+    from rich.console import Console
+
+    from .analysis.gradients import given
+    from .analysis.gradients.margin import table
+    from .experiments import data as sets
+    from .experiments import networks, training
+
+    if network is not None and model is None:
+        entry = networks.network(network)
+        known = sets.load(entry.data)
+        found, batch = training.train(entry, known, epochs=epochs)[0], known.train
+    elif model is not None and data is not None and network is None:
+        found, batch = given.model(model, weights), next(given.batches(data))
+    else:
+        raise Refused("margin: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME.")
+    record = table.record(found, given.loss(loss), given.first(batch, samples), surrogate or (), certify=certify)
+    if as_json:
+        print(json.dumps(record, indent=2))
+    else:
+        table.show(record, Console())
+
+
+@app.command()
 def report(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the page and its tables.")] = Path("report"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and epochs: under two minutes.")] = False,
@@ -151,12 +187,15 @@ def figures(
     data: Annotated[Path, typer.Option(metavar="DIR", help="A folder that `downslope report` wrote.")] = Path("report"),
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the figures.")] = Path("figures"),
     surrogate: Annotated[list[str] | None, typer.Option(help="Which to show; all where none.")] = None,
+    form: Annotated[list[str] | None, typer.Option("--format", help="png, svg, pdf; all where none.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw figures from stored tables as PNG, SVG and PDF."""
+    """Draw figures from the tables that a report left, as PNG, SVG and PDF."""
     from .paper_figures import drawing
 
-    paths = [str(path) for path in drawing.save(names or [], drawing.stored(data), out, surrogates=surrogate)]
+    tables, formats = drawing.stored(data), form or drawing.FORMATS
+    written = drawing.save(names or [], tables, out, surrogates=surrogate, formats=formats)
+    paths = [str(path) for path in written]
     print(json.dumps({"paths": paths}, indent=2) if as_json else "\n".join(paths))
 
 

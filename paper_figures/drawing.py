@@ -27,6 +27,9 @@ TIED = "tied"
 """The control among the surrogates: figures show it only where it is asked for."""
 
 
+FORMATS = ("png", "svg", "pdf")
+
+
 class Drawer(Protocol):
     """What a file of the gallery offers."""
 
@@ -125,22 +128,30 @@ def facts(table: pd.DataFrame) -> str:
         )
     if "angle_degrees" in table.columns:
         rows = tables.layers(table)
-        said.append(f"{int(rows['angle_degrees'].isna().sum())} of {len(rows)} angles undefined")
+        said.append(f"{int(rows['angle_degrees'].isna().sum()):,} of {len(rows):,} angles undefined")
     return f"({'; '.join(said)}.)" if said else ""
 
 
 def save(
-    names: Sequence[str], stored: Mapping[str, pd.DataFrame], out: Path, *, surrogates: Sequence[str] | None = None
+    names: Sequence[str],
+    stored: Mapping[str, pd.DataFrame],
+    out: Path,
+    *,
+    surrogates: Sequence[str] | None = None,
+    formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    """Draw figures (all where ``names`` is empty) and write each as PNG, SVG and PDF into a folder.
+    """Draw figures (all where ``names`` is empty) and write each in each format into a folder.
 
     Raises:
-        Refused: as `drawn`, or ``out`` cannot be written to.
+        Refused: as `drawn`, ``out`` cannot be written to, or a format is not one of `FORMATS`.
     """
+    unknown = [each for each in formats if each not in FORMATS]
+    if unknown:
+        raise Refused(f"--format {unknown[0]}: figures are written as {', '.join(FORMATS)}.")
     folder = files.folder(out)
     return [
-        look.save(each.figure, folder / f"{each.name}{suffix}")
+        look.save(each.figure, folder / f"{each.name}.{suffix}")
         for name in names or figures()
         for each in drawn(name, stored, surrogates=surrogates)
-        for suffix in (".png", ".svg", ".pdf")
+        for suffix in formats
     ]

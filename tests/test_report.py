@@ -85,7 +85,7 @@ def test_the_page_says_what_the_tables_hold(report):
     page = (folder / "report.html").read_text(encoding="utf-8")
     measured = table.read(folder / "deviations.parquet")
     layers = measured[(measured["layer"] != "whole") & (measured["surrogate"] != "tied")]
-    assert f"The largest of {len(layers)} angles is {layers['angle_degrees'].max():.1f} degrees: " in page
+    assert f"The largest of {len(layers):,} angles is {layers['angle_degrees'].max():.1f} degrees: " in page
     below = layers.groupby("surrogate")["angle_degrees"].max().lt(90).all()
     assert ("All 3 surrogates stayed below 90 degrees" in page) == below
     claims = pd.read_parquet(folder / "claims.parquet")
@@ -138,6 +138,10 @@ def test_figures_are_drawn_from_a_report(run, report, tmp_path):
     code, out, _ = run("figures", "ranking", "--data", folder, "--out", tmp_path / "figures", "--json")
     assert code == 0
     assert [Path(path).name for path in json.loads(out)["paths"]] == ["ranking.png", "ranking.svg", "ranking.pdf"]
+    code, out, _ = run("figures", "training", "--data", folder, "--out", tmp_path, "--format", "png")
+    assert (code, out) == (0, f"{tmp_path / 'training.png'}\n")
+    code, _, err = run("figures", "--data", folder, "--out", tmp_path, "--format", "jpg")
+    assert (code, err) == (2, "downslope: --format jpg: figures are written as png, svg, pdf.\n")
     code, _, err = run("figures", "ranking", "--data", folder, "--out", tmp_path, "--surrogate", "trinagle")
     assert code == 2
     assert "no surrogate 'trinagle' to draw: did you mean 'triangle'" in err

@@ -120,13 +120,13 @@ def answer(table: pd.DataFrame) -> list[str]:
         said.append(f"{_of(bad, stood)} reached 90 degrees or more somewhere{_list(bad, stood)}.")
     if not math.isnan(worst.worst):
         said.append(
-            f"The largest of {measured} angles is {worst.worst:.1f} degrees: {worst.surrogate} in {worst.where}."
+            f"The largest of {measured:,} angles is {worst.worst:.1f} degrees: {worst.surrogate} in {worst.where}."
         )
     if any(standing.whole_measured for standing in stood):
         said.append(f"Over all layers together, {_of(whole, stood)} reached 90 degrees or more{_list(whole, stood)}.")
     if blind:
         said.append(
-            f"{sum(standing.undefined for standing in blind)} angles in {measured} are undefined because a gradient "
+            f"{sum(standing.undefined for standing in blind)} of {measured:,} angles are undefined because a gradient "
             f"vanished or was not finite{_list(blind, stood)}; they count for neither side."
         )
     return [sentence[0].upper() + sentence[1:] for sentence in said]
@@ -151,7 +151,7 @@ def control(table: pd.DataFrame) -> str | None:
         return None
     return (
         f"Control: the activation's own derivative, measured by the same path, lies at most "
-        f"{rows['angle_degrees'].max():.2g} degrees from the exact gradient in {len(rows)} rows."
+        f"{rows['angle_degrees'].max():.2g} degrees from the exact gradient in {len(rows):,} rows."
     )
 
 

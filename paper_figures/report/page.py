@@ -75,6 +75,7 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
     )
     table, curves = contents.deviations, contents.curves
     comparisons = answers.compare(curves)
+    drawn = figures(table, curves, progress)
     command = contents.provenance.get("command", "downslope report")
     return environment.get_template("report.html.j2").render(
         title=TITLE,
@@ -86,7 +87,8 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
         answer=_answer(table, contents.claims),
         claims=[_claim(claim) for claim in contents.claims],
         claims_said=answers.claims(contents.claims),
-        figures=figures(table, curves, progress),
+        figures=drawn,
+        more=[figure for name, found in drawn.items() if name not in _PLACED for figure in found],
         grids=grids.grids(table),
         comparisons=[_comparison(row) for row in comparisons],
         training_said=[answers.said_of(row) for row in comparisons],
@@ -97,6 +99,9 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
         commands={"report": command, "verify": "downslope verify", "show": "downslope show NAME"},
     )
 
+
+_PLACED = ("angles", "catalogue", "ranking", "signs", "training")
+"""The figures with a section of their own; any other of the gallery follows them."""
 
 _METHOD = (
     (

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients import table as measurement
-from downslope.paper_figures import files
+from downslope.paper_figures import drawing, files
 from downslope.paper_figures.report import answers, grids, page, writing
 
 CLAIMS = [
@@ -108,6 +108,15 @@ def test_every_figure_has_its_caption_as_a_text_alternative(read):
     assert all(len(label) > 80 for label in read.labels)
 
 
+def test_a_figure_without_a_section_of_its_own_is_shown_too(contents, rendered, monkeypatch):
+    assert 'id="more"' not in rendered
+    drawn = page.figures(None, None, None)
+    (ranking,) = drawn["ranking"]
+    mine = drawing.Drawn("mine", "My own figure", "What it shows.", ranking.figure)
+    monkeypatch.setattr(page, "figures", lambda *_: {**drawn, "mine": [mine]})
+    assert "<strong>My own figure.</strong> What it shows." in page.render(contents, files=(), version="1")
+
+
 def test_text_of_a_table_cannot_become_markup(rendered):
     assert "A batch mixes &lt;signs&gt;" in rendered
 
@@ -152,7 +161,7 @@ def test_standings_count_what_the_table_holds():
     assert said[1] == "1 of 3 surrogates reached 90 degrees or more somewhere (bad)."
     assert said[2] == "The largest of 3 angles is 90.0 degrees: bad in layer 1 of net trained tied, end, seed 0."
     assert said[3] == "Over all layers together, none of 3 surrogates reached 90 degrees or more."
-    assert said[4].startswith("1 angles in 3 are undefined")
+    assert said[4].startswith("1 of 3 angles are undefined")
     assert said[4].endswith("(blind); they count for neither side.")
     assert answers.answer(table[table["surrogate"] == "good"])[0].startswith("All 1 surrogates stayed below")
     assert "at most 0 degrees from the exact gradient in 1 rows" in answers.control(table)
