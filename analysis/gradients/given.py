@@ -59,6 +59,13 @@ def batches(target: str) -> Iterator[tuple[Any, Any]]:
     yield from iterator
 
 
+def first(batch: tuple[Any, Any], samples: int | None) -> tuple[Any, Any]:
+    """The first ``samples`` of a batch, or the whole where ``None``; inputs that are a tuple are each cut."""
+    inputs, targets = batch
+    cut = tuple(x[:samples] for x in inputs) if isinstance(inputs, tuple) else inputs[:samples]
+    return cut, targets[:samples]
+
+
 def loss(name: str) -> Callable[[Any, Any], Tensor]:
     """A loss by its name, or ``file.py:function``.
 

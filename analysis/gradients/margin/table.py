@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
+from ...surrogates.catalogue import SURROGATES
+from ...surrogates.lookup import surrogate
 from ...surrogates.surrogate import Surrogate
 from .certificate.certificate import Certificate
+from .certificate.certificate import certify as certify_all
 from .margin import Margin
-from .passes import DescentMargins
+from .passes import descent_margin
+from .walk.inputs import Loss
 
 
-def records(margins: DescentMargins, surrogates: Iterable[Surrogate] = ()) -> dict[str, Any]:
-    """One JSON document; an infinite number is the text "inf", since JSON has none."""
-    listed = list(surrogates)
-    return {
+def record(
+    model: nn.Module, loss: Loss, batch: tuple[Any, Any], surrogates: Sequence[str] = (), *, certify: bool = False
+) -> dict[str, Any]:
+    """The margins of a model as one JSON document; an infinite number is the text "inf", since JSON has none.
+
+    Args:
+        model: as in `descent_margin`.
+        loss: ``loss(model(x), y)``.
+        batch: ``(x, y)``.
+        surrogates: names of those whose spread to add at each place; the whole catalogue where empty.
+        certify: whether to bound all activations together as well; the model must be a chain then.
+    """
+    chosen = [surrogate(name) for name in surrogates] or list(SURROGATES.values())
+    margins = descent_margin(model, loss, batch)
+    found = {
         "loss": margins.loss,
         "frozen": list(margins.frozen),
         "unused": list(margins.unused),
-        "margins": [_margin(margin, listed) for margin in margins],
+        "margins": [_margin(margin, chosen) for margin in margins],
     }
+    return found | {"certificate": _certificate(certify_all(model, loss, batch)) if certify else None}
 
 
-def certificate_record(certificate: Certificate) -> dict[str, Any]:
-    """One JSON document, without the witness's factors."""
+def _certificate(certificate: Certificate) -> dict[str, Any]:
     return {
         "certified": _number(certificate.certified),
         "attacked": _number(certificate.attacked),
@@ -36,20 +53,20 @@ def certificate_record(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def show(record: Mapping[str, Any], console: Console) -> None:
-    """The records as a table."""
+def show(found: Mapping[str, Any], console: Console) -> None:
+    """What `record` gave, as a table."""
     table = Table("place", "kappa*", "C+", "C-", "|g|^2", "inside its margin", "outside", "undecided")
-    for m in record["margins"]:
+    for m in found["margins"]:
         standing = {s: [n for n, v in m["spreads"].items() if v["standing"] == s] for s in _STANDINGS}
         shown = (", ".join(standing[s]) or "-" for s in _STANDINGS)
         star = m["reason"] or _text(m["kappa_star"])
         table.add_row(m["place"], star, *(_text(m[k]) for k in ("positive", "negative", "norm_squared")), *shown)
     console.print(table)
-    if record["frozen"]:
-        console.print(f"frozen, not counted: {', '.join(record['frozen'])}")
-    if record["unused"]:
-        console.print(f"unused by the loss: {', '.join(record['unused'])}")
-    if certificate := record.get("certificate"):
+    if found["frozen"]:
+        console.print(f"frozen, not counted: {', '.join(found['frozen'])}")
+    if found["unused"]:
+        console.print(f"unused by the loss: {', '.join(found['unused'])}")
+    if certificate := found.get("certificate"):
         console.print(
             f"all {len(certificate['places'])} activations at once ({certificate['method']}): every replacement "
             f"descends up to kappa {_text(certificate['certified'])}; one was found that does not at "
@@ -73,12 +90,12 @@ def _margin(margin: Margin, surrogates: list[Surrogate]) -> dict[str, Any]:
         "around": margin.around,
         "norm_squared": margin.norm_squared,
         "below": list(margin.below),
-        "spreads": {surrogate.name: _spread(margin, surrogate) for surrogate in surrogates},
+        "spreads": {each.name: _spread(margin, each) for each in surrogates},
     }
 
 
-def _spread(margin: Margin, surrogate: Surrogate) -> dict[str, Any]:
-    found = margin.spread(surrogate)
+def _spread(margin: Margin, each: Surrogate) -> dict[str, Any]:
+    found = margin.spread(each, torch.Generator().manual_seed(0))
     numbers = {key: _number(getattr(found, key)) for key in ("least", "most", "kappa", "worst", "inner")}
     return {**numbers, "appeared": found.appeared, "standing": found.standing}
 

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ....surrogates.activation import Activation, Operation
+from ....surrogates.activations import ACTIVATIONS
 from ....surrogates.surrogate import Surrogate
-from ...untie.matching import known
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,31 @@ Visit = Callable[[Place, Tensor, Callable[[], Tensor]], Tensor]
 """``visit(place, preactivation, compute) -> output``; ``compute()`` makes the call itself."""
 
 
+@cache
+def _known() -> dict[Callable[..., Any], list[tuple[Activation, Operation]]]:
+    table: dict[Callable[..., Any], list[tuple[Activation, Operation]]] = {}
+    for activation in ACTIVATIONS.values():
+        for operation in activation.operations:
+            table.setdefault(operation.function, []).append((activation, operation))
+    return table
+
+
+@cache
+def _derivative(name: str, parameters: tuple[tuple[str, Any], ...]) -> Surrogate:
+    return ACTIVATIONS[name].tied.at(**dict(parameters))
+
+
 def recognise(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
     """The activation that a torch call is, or ``None`` for any other call."""
-    entries = known(()).get(function)
+    entries = _known().get(function)
     if entries is None or "out" in kwargs:
         return None
     given = dict(kwargs)
     z, *rest = args or [given.pop(key) for key in ("input", "self") if key in given]
-    for entry in entries:
-        parameters = entry.operation.parameters(*rest, **given)
+    for activation, operation in entries:
+        parameters = operation.parameters(*rest, **given)
         if parameters is not None and isinstance(z, Tensor):
-            return Call(z, entry.activation.name, entry.activation.tied.at(**parameters))
+            return Call(z, activation.name, _derivative(activation.name, tuple(parameters.items())))
     return None
 
 
