@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .untie.factor import Selector
+from .untie.function import Selector
 from .untie.ledger import Ledger
 from .untie.matching import known
-from .untie.mode import Plan, Replacing, Seeds
+from .untie.mode import Plan, Replacing
 from .untie.running import Watch
 
 
@@ -56,6 +56,7 @@ class _Observing(Replacing):
 
     def __init__(self, *args: Any, order: dict[nn.Module, None]) -> None:
         super().__init__(*args)
+        self.attentive = True
         self._order = order
 
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -67,11 +68,11 @@ class _Observing(Replacing):
 def observe(model: nn.Module, forward: Callable[[], Any]) -> Observation:
     """Runs the forward once, as it is, without a graph."""
     order: dict[nn.Module, None] = {}
-    ledger = Ledger()
-    plan = Plan({}, known([]), Selector(1), ledger, lambda _: "")
+    ledger = Ledger(model)
+    plan = Plan({}, known([]), Selector(1), ledger)
 
     def begin(recomputing: bool) -> Replacing:
-        return _Observing(plan, Seeds(torch.default_generator), recomputing, None, lambda *_: None, order=order)
+        return _Observing(plan, torch.default_generator, recomputing, None, lambda *_: None, order=order)
 
     with Watch(model, begin), torch.no_grad():
         forward()

@@ -73,7 +73,8 @@ def measure(
         parameters, which are taken together. Columns: the coordinates ``network``, ``activation`` (joined by "+"),
         ``surrogate``, ``reference``, ``layer`` (its path; "whole"), ``depth`` (1 for the first layer to run; 0 for the
         whole), ``stage``, ``step``, ``seed``, ``sample`` ("batch"), ``draw``; the fields of `Deviation`; ``state`` and
-        ``reason``. Undefined numbers are missing, with the reason. ``attrs`` hold the provenance.
+        ``reason``. Undefined numbers are missing, with the reason. ``attrs`` hold the provenance, the loss, and what
+        `untie` could not reach.
 
     Raises:
         Refused: the loss is not a finite scalar or does not depend on the parameters; a weight, buffer or the batch is
@@ -147,7 +148,13 @@ def measure(
                     )
     table = pd.DataFrame(rows).astype(dict.fromkeys(("step", *_COUNTS), "Int64") | dict.fromkeys(_NUMBERS, "float64"))
     device = str(parameters[0].device)
-    table.attrs = provenance(seed=seed, device=device, training=model.training, loss=float(expected.detach()))
+    table.attrs = provenance(
+        seed=seed,
+        device=device,
+        training=model.training,
+        loss=float(expected.detach()),
+        unreached=[str(each) for each in untied.unreached],
+    )
     return table
 
 

@@ -1,24 +1,125 @@
-"""The one autograd function of the project: the value of an activation with another derivative.
+"""The one autograd function of the project: the value of an activation with another derivative, and what it carries.
 
-It works under every transform of ``torch.func``: explicit ``setup_context``, ``vmap`` and ``jvp``; its backward is
+Everything that a backward needs is taken at forward time and travels on the autograd graph, so a backward on another
+thread, in another order or repeated sees the same: context variables would not be visible there. The function works
+under every transform of ``torch.func`` (explicit ``setup_context``, ``vmap`` and ``jvp``), and its backward is
 differentiable through psi's own derivative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import torch
 
 from ...errors import Refused
-from .factor import Backward
+from ...surrogates.surrogate import Surrogate
 
 Native = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 # Saved beside the preactivation. A checkpoint that recomputes the forward natively would put the activation's OUTPUT
 # where the preactivation was; it meets a missing or misshapen tensor here instead, and that cannot pass in silence.
 _MARK = torch.empty(0, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """psi of one call, with what can be known of it before any preactivation.
+
+    Attributes:
+        surrogate: psi.
+        constant: its value where it depends neither on u nor on noise.
+        random: whether it depends on noise.
+    """
+
+    surrogate: Surrogate
+    constant: float | None
+    random: bool
+
+
+@lru_cache(maxsize=1024)
+def factor(surrogate: Surrogate) -> Factor:
+    """The factor of a surrogate; asking SymPy takes longer than a training step, hence the cache."""
+    formula = surrogate.formula
+    return Factor(surrogate, float(formula) if formula.is_number else None, surrogate.random)
+
+
+@dataclass
+class Selector:
+    """Which of K surrogates a backward takes, and which draw of its noise; shared by all places of one untied model."""
+
+    count: int
+    position: tuple[int, int] | None = None
+
+    @contextmanager
+    def at(self, choice: int, draw: int) -> Iterator[None]:
+        """Backwards inside the block take surrogate number ``choice`` and draw number ``draw``."""
+        before, self.position = self.position, (choice, draw)
+        try:
+            yield
+        finally:
+            self.position = before
+
+    def __call__(self) -> tuple[int, int]:
+        """The choice in force."""
+        if self.position is not None:
+            return self.position
+        if self.count == 1:
+            return 0, 0
+        raise Refused(
+            f"backward: {self.count} surrogates were given to one forward, and nothing says which of them this "
+            f"backward takes. Loop over `untied.replay(loss, parameters)`, or choose one: `with untied.choose(k):`. "
+            f"A batched backward (is_grads_batched=True) is ONE backward: all its rows take the surrogate chosen."
+        )
+
+
+@dataclass
+class Tally:
+    """How often one place was replaced: calls of its forward, and backwards through them."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+@dataclass(slots=True)
+class Backward:
+    """The backward of one replaced call: g, u -> g psi(u).
+
+    Attributes:
+        factors: the K factors.
+        selector: which of them.
+        seed: of this call's noise; 0 where no factor is random.
+        tally: counts the backwards.
+        needs_preactivation: whether any of the K factors depends on u or on its shape.
+    """
+
+    factors: tuple[Factor, ...]
+    selector: Selector
+    seed: int
+    tally: Tally
+    needs_preactivation: bool
+
+    def __call__(self, upstream: torch.Tensor, preactivation: torch.Tensor | None) -> torch.Tensor:
+        """The upstream gradient (or the tangent) times psi."""
+        choice, draw = self.selector()
+        chosen = self.factors[choice]
+        self.tally.backward += 1
+        if chosen.constant is not None:
+            return upstream if chosen.constant == 1 else upstream * chosen.constant
+        assert preactivation is not None
+        if not chosen.random:
+            return (upstream * chosen.surrogate(preactivation)).to(preactivation.dtype)
+        # A generator of its own for every call, choice and draw: neither the order nor the thread of the backward
+        # matters, and a second backward over the same graph repeats the draw.
+        generator = torch.Generator(device=preactivation.device)
+        generator.manual_seed(mix(self.seed, choice, draw))
+        return (upstream * chosen.surrogate(preactivation, generator=generator)).to(preactivation.dtype)
 
 
 class Replaced(torch.autograd.Function):
@@ -41,8 +142,8 @@ class Replaced(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
-        """(g psi(u), g): the second input, where there is one, is the value itself."""
-        gradient = ctx.rule(upstream, _preactivation(ctx))
+        """(g psi(u), g): the second input, where it has a gradient, is the value itself."""
+        gradient = ctx.rule(upstream, _preactivation(ctx)) if ctx.needs_input_grad[0] else None
         return gradient, upstream if ctx.needs_input_grad[1] else None, None, None, None
 
     @staticmethod
@@ -64,24 +165,32 @@ class Replaced(torch.autograd.Function):
         backward: Backward,
     ) -> tuple[torch.Tensor, int]:
         """Elementwise, so the batch is one more dimension, put in front."""
-        u = _front(preactivation, in_dims[0], info.batch_size)
-        if second is not None and in_dims[1] is not None:
-            second = second.movedim(in_dims[1], 0)
+        dim, second_dim, *_ = in_dims
+        u = (
+            preactivation.expand(info.batch_size, *preactivation.shape)
+            if dim is None
+            else preactivation.movedim(dim, 0)
+        )
+        if second is not None and second_dim is not None:
+            second = second.movedim(second_dim, 0)
             second = second.reshape(second.shape[0], *(1,) * (u.ndim - second.ndim), *second.shape[1:])
         return apply(u, second, native, backward), 0
 
 
 def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Native, backward: Backward) -> torch.Tensor:
-    """`Replaced` at these arguments."""
+    """`Replaced` at these arguments.
+
+    Args:
+        preactivation: u.
+        second: a tensor that the value depends on beside u: Heaviside's value at zero, or the value itself.
+        native: computes the value from both.
+        backward: the backward.
+    """
     if torch._C._are_functorch_transforms_active():
         return Replaced.apply(preactivation, second, _MARK, native, backward)  # type: ignore[no-any-return, no-untyped-call]
     # Function.apply would first bind the arguments to forward's signature, which takes four times as long as the rest.
     preactivation = torch._C._functorch.unwrap_if_dead(preactivation)
     return super(torch.autograd.Function, Replaced).apply(preactivation, second, _MARK, native, backward)  # type: ignore
-
-
-def _front(tensor: torch.Tensor, dim: int | None, size: int) -> torch.Tensor:
-    return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
 def _preactivation(ctx: Any) -> torch.Tensor | None:
@@ -92,3 +201,15 @@ def _preactivation(ctx: Any) -> torch.Tensor | None:
             "backward inside the block."
         )
     return rest[0] if rest else None
+
+
+def mix(*numbers: int) -> int:
+    """A 63-bit number that depends on all the given ones and on their order."""
+    packed = struct.pack(f"<{len(numbers)}Q", *(number % 2**64 for number in numbers))
+    return int.from_bytes(blake2b(packed, digest_size=8).digest(), "little") >> 1
+
+
+def fingerprint(generator: torch.Generator) -> int:
+    """A 63-bit number that depends on the generator's whole state, which it leaves as it is."""
+    state = generator.get_state().numpy().tobytes()
+    return int.from_bytes(blake2b(state, digest_size=8).digest(), "little") >> 1

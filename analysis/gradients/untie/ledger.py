@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
 from torch.overrides import resolve_name
 
-from .factor import Tally
+from .function import Tally
 from .matching import Rule
 
 
@@ -54,30 +55,44 @@ class Unreached:
 
 @dataclass
 class Ledger:
-    """Counts by place, in the order in which the places were first met."""
+    """Counts by place, in the order in which the places were first met.
 
-    tallies: dict[tuple[str, Any, str], tuple[Rule, Tally]] = field(default_factory=dict)
+    Attributes:
+        model: the model; a plain callable has no paths, and its modules go by their types.
+        tallies: by module, operation and key.
+        native: how often each activation of the catalogue ran that was not asked for.
+        unreached: what kept its own derivative, each once, in order.
+    """
+
+    model: Any
+    tallies: dict[tuple[nn.Module | None, Any, str], tuple[Rule, Tally]] = field(default_factory=dict)
     native: Counter[str] = field(default_factory=Counter)
     unreached: dict[Unreached, None] = field(default_factory=dict)
 
-    def tally(self, module: str, operation: Any, rule: Rule) -> Tally:
+    def tally(self, module: nn.Module | None, operation: Any, rule: Rule) -> Tally:
         """The counter of one place."""
         key = (module, operation, rule.key)
         if key not in self.tallies:
             self.tallies[key] = (rule, Tally())
         return self.tallies[key][1]
 
-    def note(self, unreached: Unreached) -> None:
-        """Remembers what kept its own derivative, once."""
-        self.unreached.setdefault(unreached)
+    def note(self, module: nn.Module | None, activation: str, reason: str) -> None:
+        """Remembers what kept its own derivative."""
+        self.unreached.setdefault(Unreached(self._path(module), activation, reason))
 
     @property
     def places(self) -> tuple[Place, ...]:
         """What was replaced so far."""
         return tuple(
-            Place(module, name(operation), key, rule.labels, tally.forward, tally.backward)
+            Place(self._path(module), name(operation), key, rule.labels, tally.forward, tally.backward)
             for (module, operation, key), (rule, tally) in self.tallies.items()
         )
+
+    def _path(self, module: nn.Module | None) -> str:
+        if module is None:
+            return ""
+        members = self.model.named_modules() if isinstance(self.model, nn.Module) else ()
+        return next((path for path, member in members if member is module), type(module).__name__)
 
     def missing(self, rules: Iterable[Rule]) -> list[str]:
         """Keys that matched no call so far."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -21,9 +21,28 @@ from ...surrogates.catalogue import SURROGATES
 from ...surrogates.lookup import activation as find_activation
 from ...surrogates.lookup import surrogate as find_surrogate
 from ...surrogates.surrogate import Surrogate
-from .factor import Factor
+from .function import Factor, factor
 
 TIED = "tied"
+
+
+class Bound(NamedTuple):
+    """The K factors of a call, and what they need of it."""
+
+    factors: tuple[Factor, ...]
+    needs_preactivation: bool
+    random: bool
+
+    @classmethod
+    def of(cls, factors: tuple[Factor, ...]) -> Bound:
+        """These factors."""
+        return cls(factors, any(each.constant is None for each in factors), any(each.random for each in factors))
+
+
+@lru_cache(maxsize=256)
+def _derivative(activation: str, parameters: tuple[tuple[str, Any], ...]) -> Surrogate:
+    """The derivative of a catalogue entry: differentiating takes longer than a training step, hence the cache."""
+    return ACTIVATIONS[activation].tied.at(**dict(parameters))
 
 
 @dataclass(frozen=True)
@@ -39,19 +58,22 @@ class Rule:
     key: str
     target: Activation | type[nn.Module]
     choices: tuple[Surrogate | str, ...]
-    _bound: dict[tuple[Any, ...], tuple[Factor, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _bound: dict[tuple[Any, ...], Bound] = field(default_factory=dict, repr=False, compare=False)
 
-    def factors(self, parameters: Mapping[str, Any]) -> tuple[Factor, ...]:
+    def bound(self, parameters: Mapping[str, Any]) -> Bound:
         """The K backward factors for a call with these activation parameters."""
         key = tuple(parameters.items())
         found = self._bound.get(key)
         if found is None:
-            found = tuple(
-                Factor(self.target.tied.at(**parameters) if isinstance(choice, str) else choice)  # type: ignore[union-attr]
-                for choice in self.choices
-            )
-            self._bound[key] = found
+            surrogates = [self._tied(key) if isinstance(choice, str) else choice for choice in self.choices]
+            found = self._bound[key] = Bound.of(tuple(map(factor, surrogates)))
         return found
+
+    def _tied(self, parameters: tuple[Any, ...]) -> Surrogate:
+        assert isinstance(self.target, Activation)
+        if ACTIVATIONS.get(self.target.name) is self.target:
+            return _derivative(self.target.name, parameters)
+        return self.target.tied.at(**dict(parameters))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -110,6 +132,12 @@ def _target(key: Any) -> Activation | type[nn.Module]:
     if isinstance(key, type) and issubclass(key, nn.Module):
         return key
     found = find_activation(key)
+    entry = ACTIVATIONS.get(found.name)
+    if entry is not None and entry.operations == found.operations and entry.parameters != found.parameters:
+        raise Refused(
+            f"untie(model, {{{key!r}: ...}}): the parameters of an activation are those of each call in the model, so "
+            f"they are no part of a key. Write {found.name!r}, which stands for all its calls."
+        )
     if not found.operations:
         raise Refused(
             f"untie: no torch operation computes {found.name!r}, so there is nothing to replace. Give the key as a "
@@ -126,8 +154,9 @@ def _choices(target: Activation | type[nn.Module], value: Any) -> tuple[Surrogat
 
 
 def _choice(target: Activation | type[nn.Module], value: Any) -> Surrogate | str:
-    if value != TIED:
-        return find_surrogate(value)
+    tied = isinstance(value, str) and value.strip().casefold() == TIED
+    if not tied:
+        return find_surrogate(value, None if isinstance(target, type) else target)
     if isinstance(target, type):
         raise Refused(
             f'untie(model, {{{target.__name__}: "tied"}}): {target.__name__} has no formula to take a derivative of. '
@@ -144,13 +173,13 @@ def _name(target: Activation | type[nn.Module]) -> str:
 class Known:
     """A torch callable that may be a call of an activation."""
 
-    activation: Activation
+    name: str
     operation: Operation
     inplace_at: int | None
 
     def in_place(self, rest: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """Whether a call with these arguments after the input overwrites the input."""
-        if self.operation.in_place or kwargs.get("inplace"):
+        if self.operation.in_place or (kwargs and kwargs.get("inplace")):
             return True
         return self.inplace_at is not None and len(rest) > self.inplace_at and bool(rest[self.inplace_at])
 
@@ -180,7 +209,7 @@ def _table(activations: tuple[Activation, ...]) -> Table:
     for activation in dict.fromkeys(activation.name for activation in activations):
         value = next(each for each in activations if each.name == activation)
         for operation in value.operations:
-            entry = Known(value, operation, _inplace_position(operation.function))
+            entry = Known(value.name, operation, _inplace_position(operation.function))
             table[operation.function] = (*table.get(operation.function, ()), entry)
     return table
 

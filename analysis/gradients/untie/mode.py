@@ -7,8 +7,8 @@ own type are replaced as a whole: their input is cut off the graph and their out
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -18,9 +18,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ...errors import Refused
-from .factor import Backward, Selector, fingerprint, mix
-from .function import apply
-from .ledger import Ledger, Unreached, name
+from .function import Backward, Selector, apply, fingerprint, mix
+from .ledger import Ledger, name
 from .matching import Known, Rule, Table
 from .running import is_running
 
@@ -34,31 +33,32 @@ class Seeds:
 
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
-        self._base: int | None = None
+        self._base = _outside_transforms(lambda: fingerprint(generator))
         self._calls = 0
 
     def next(self) -> int:
         """The seed of the next call."""
-        if self._base is None:
-            self._base = fingerprint(self._generator)
         self._calls += 1
         return mix(self._base, self._calls)
 
     def close(self) -> None:
-        """Moves the generator on, where a seed was taken."""
-        if self._base is None:
-            return
-        # vmap forbids draws on its thread, also those that have nothing to do with the batch.
-        aside = torch._C._are_functorch_transforms_active()
-        if aside:
-            thread = threading.Thread(target=self._advance)
-            thread.start()
-            thread.join()
-        else:
-            self._advance()
+        """Moves the generator on."""
+        _outside_transforms(self._advance)
 
     def _advance(self) -> None:
         torch.empty((), dtype=torch.int64, device=self._generator.device).random_(generator=self._generator)
+
+
+def _outside_transforms(function: Callable[[], Any]) -> Any:
+    """Calls a function as if no ``torch.func`` transform were active: vmap forbids draws, also those of no batch."""
+    if not torch._C._are_functorch_transforms_active():
+        return function()
+    with ThreadPoolExecutor(1) as fresh:  # transforms are a state of the thread
+        return fresh.submit(function).result()
+
+
+# Where no gradient is wanted these run one fused kernel, whose last bits differ, unless a mode stands by.
+_FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Plan:
         table: the callables that can be an activation.
         selector: which of K surrogates a backward takes.
         ledger: what was done.
-        path: a module's path in the model.
+        by_module: whether a rule is for a module class.
         only: the code outside of which nothing is replaced, where the model is a plain callable.
     """
 
@@ -78,71 +78,89 @@ class Plan:
     table: Table
     selector: Selector
     ledger: Ledger
-    path: Callable[[nn.Module | None], str]
+    by_module: bool = False
     only: CodeType | None = None
 
 
 class Replacing(TorchFunctionMode):
-    """A run of the model: `Watch` tells it of modules, torch tells it of calls."""
+    """A run of the model: `Watch` tells it of modules, torch tells it of calls.
+
+    Args:
+        plan: of the block.
+        generator: draws the seeds.
+        recomputing: whether a backward runs a part of the model again; what that replaces is not counted.
+        since: autograd's clock, where the run is to be judged; else ``None``.
+        ended: called with the run, its outermost module and the output when it is over, unless it raised or recomputed.
+    """
 
     def __init__(
-        self, plan: Plan, seeds: Seeds, recomputing: bool, since: int | None, ended: Callable[[Replacing, Any], None]
+        self,
+        plan: Plan,
+        generator: torch.Generator,
+        recomputing: bool,
+        since: int | None,
+        ended: Callable[[Replacing, nn.Module | None, Any], None],
     ) -> None:
-        super().__init__()
         self.modules: list[nn.Module] = []
-        self.caught: BaseException | None = None
-        self.outermost: nn.Module | None = None
-        self.recomputing = recomputing
-        self.since = since  # autograd's clock, where the run is to be judged
         self.native: list[Any] = []  # the autograd nodes of the calls that were left alone on purpose
-        self._plan, self._seeds, self._ended = plan, seeds, ended
+        self.since = since
+        self.attentive = plan.by_module or not torch.is_grad_enabled()
+        self._plan, self._generator, self._recomputing, self._ended = plan, generator, recomputing, ended
+        self._table = plan.table
+        self._seeds: Seeds | None = None
         self._cut: list[_Cut] = []
+        self._aside: nn.Module | None = None
 
     def start(self) -> None:
         """Begins to see calls on this thread."""
         self.__enter__()  # type: ignore[no-untyped-call]
 
-    def finish(self, output: Any, failed: bool) -> None:
+    def finish(self, module: nn.Module | None, output: Any, failed: bool) -> None:
         """Sees no more; a run that raised is not judged."""
-        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        if not (failed or self.recomputing):
-            self._seeds.close()
-            self._ended(self, output)
+        if self._aside is None:
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        if not (failed or self._recomputing):
+            if self._seeds is not None:
+                self._seeds.close()
+            self._ended(self, module, output)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Passes the call on, or its replacement."""
-        known = self._plan.table.get(func)
+        known = self._table.get(func)
         if known is None or self._cut:
             return func(*args, **kwargs) if kwargs else func(*args)
-        return self._activation(known, func, args, dict(kwargs) if kwargs else {})
-
-    def _activation(
-        self, known: tuple[Known, ...], func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+        kwargs = dict(kwargs) if kwargs else {}
         if not args:  # the input came by name
             args = tuple(kwargs.pop(key) for key in ("input", "self") if key in kwargs)
-        given, rest = args[0], args[1:]
-        inside = self._plan.only is None or is_running(self._plan.only)
-        if inside and isinstance(given, torch.Tensor) and "out" not in kwargs:
-            for entry in known:
-                parameters = entry.operation.parameters(*rest, **kwargs)
-                if parameters is None:
-                    continue
-                rule = self._plan.rules.get(entry.activation.name)
-                if rule is not None and given.is_floating_point():
-                    return self._replace(entry, rule, parameters, given, rest, kwargs)
-                self._kept(entry.activation.name, given)
-                break
-            else:
-                self._unlike(known, func)
-        result = func(given, *rest, **kwargs)
+        found = self._recognised(known, func, args[0], args[1:], kwargs)
+        if found is not None:
+            return self._replaced(*found, args[0], args[1:], kwargs)
+        result = func(*args, **kwargs)
         if self.since is not None and isinstance(result, torch.Tensor):
             self.native.append(result.grad_fn)
         return result
 
-    def _replace(
+    def _recognised(
+        self, known: tuple[Known, ...], func: Any, given: Any, rest: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Known, Rule, Mapping[str, Any]] | None:
+        """Which activation a call is, the rule for it and the call's parameters; ``None`` where it is to stay."""
+        only = self._plan.only
+        if not isinstance(given, torch.Tensor) or "out" in kwargs or (only is not None and not is_running(only)):
+            return None
+        for entry in known:
+            parameters = entry.operation.parameters(*rest, **kwargs)
+            if parameters is not None:
+                rule = self._plan.rules.get(entry.name)
+                if rule is not None and given.is_floating_point():
+                    return entry, rule, parameters
+                self._kept(entry.name, given)
+                return None
+        self._unlike(known, func)
+        return None
+
+    def _replaced(
         self,
         entry: Known,
         rule: Rule,
@@ -152,56 +170,61 @@ class Replacing(TorchFunctionMode):
         kwargs: dict[str, Any],
     ) -> torch.Tensor:
         func, in_place = entry.operation.function, entry.in_place(rest, kwargs)
-        backward = self._backward(rule, func, parameters)
+        backward = self._backward(self.modules[-1] if self.modules else None, func, rule, parameters)
         # The native operation may save its output instead of its input, and then allows the input to change afterwards.
         u = given.clone() if backward.needs_preactivation else given
-        second = kwargs.pop(
-            "values", rest[0] if rest else None
-        )  # heaviside's value at zero, a tensor that may broadcast
-        if isinstance(second, torch.Tensor):
-            second, rest = second.detach(), rest[1:]
-            shape = torch.broadcast_shapes(u.shape, second.shape)  # type: ignore[no-untyped-call]
+        value = kwargs.pop("values", rest[0] if rest else None)
+        if isinstance(value, torch.Tensor):  # Heaviside's value at zero, which may broadcast
+            value, rest = value.detach(), rest[1:]
+            shape = torch.broadcast_shapes(u.shape, value.shape)  # type: ignore[no-untyped-call]
             u = u if in_place or shape == u.shape else u.expand(shape)
         else:
-            second = None
+            value = None
 
-        def native(u: torch.Tensor, second: torch.Tensor | None) -> torch.Tensor:
-            tensors = (u.clone() if in_place else u,) if second is None else (u.clone() if in_place else u, second)
-            return func(*tensors, *rest, **kwargs)  # type: ignore[no-any-return]
+        def native(u: torch.Tensor, value: torch.Tensor | None) -> torch.Tensor:
+            u = u.clone() if in_place else u
+            output = func(u, *rest, **kwargs) if value is None else func(u, value, *rest, **kwargs)
+            return output  # type: ignore[no-any-return]
 
-        output = apply(u, second, native, backward)
+        output = apply(u, value, native, backward)
         return given.copy_(output) if in_place else output
 
     def _backward(
-        self, rule: Rule, operation: Any, parameters: Mapping[str, Any], module: nn.Module | None = None
+        self, module: nn.Module | None, operation: Any, rule: Rule, parameters: Mapping[str, Any]
     ) -> Backward:
-        factors = rule.factors(parameters)
-        where = self._plan.path(module or (self.modules[-1] if self.modules else None))
-        tally = self._plan.ledger.tally(where, operation, rule)
-        tally.forward += not self.recomputing
-        seed = self._seeds.next() if any(factor.random for factor in factors) else 0
-        return Backward(factors, self._plan.selector, seed, tally)
+        bound = rule.bound(parameters)
+        tally = self._plan.ledger.tally(module, operation, rule)
+        if not self._recomputing:
+            tally.forward += 1
+        seed = 0
+        if bound.random:
+            self._seeds = self._seeds or Seeds(self._generator)
+            seed = self._seeds.next()
+        return Backward(bound.factors, self._plan.selector, seed, tally, bound.needs_preactivation)
 
     def _kept(self, activation: str, given: torch.Tensor) -> None:
         """Notes an activation that keeps its derivative: not asked for, or on a dtype that has no surrogate."""
         if activation not in self._plan.rules:
             self._plan.ledger.native[activation] += 1
         elif given.is_complex():
-            where = self._plan.path(self.modules[-1] if self.modules else None)
-            self._plan.ledger.note(Unreached(where, activation, f"called on {given.dtype}, and psi is a real function"))
+            self._plan.ledger.note(
+                self.modules[-1] if self.modules else None,
+                activation,
+                f"called on {given.dtype}, and psi is a real function",
+            )
 
     def _unlike(self, known: tuple[Known, ...], func: Callable[..., Any]) -> None:
         """Notes a call of an asked activation's own function whose arguments make it another function."""
         for entry in known:
-            if entry.always and entry.activation.name in self._plan.rules:
-                where = self._plan.path(self.modules[-1] if self.modules else None)
+            if entry.always and entry.name in self._plan.rules:
                 reason = f"{name(func)} is called with arguments that make it another function"
-                self._plan.ledger.note(Unreached(where, entry.activation.name, reason))
+                self._plan.ledger.note(self.modules[-1] if self.modules else None, entry.name, reason)
 
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Cuts the input of a replaced module off the graph, so that its own derivative plays no part."""
-        if self.outermost is None:
-            self.outermost = module
+        if self._aside is None and isinstance(module, _FUSED) and not torch.is_grad_enabled():
+            self._aside = module
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         rule = next((self._plan.rules[cls] for cls in type(module).__mro__ if cls in self._plan.rules), None)
         inside = self._plan.only is None or is_running(self._plan.only)
         if rule is None or self._cut or not inside:
@@ -217,6 +240,9 @@ class Replacing(TorchFunctionMode):
 
     def leave(self, module: nn.Module, output: Any, failed: bool) -> Any:
         """Puts the output of a replaced module back on the graph; its own parameters keep their gradient."""
+        if module is self._aside:
+            self._aside = None
+            self.__enter__()  # type: ignore[no-untyped-call]
         if not self._cut or self._cut[-1].module is not module:
             return None
         cut = self._cut.pop()
@@ -228,7 +254,7 @@ class Replacing(TorchFunctionMode):
                 f"untie: {cut.rule.key} took a tensor of shape {tuple(cut.given.shape)} and returned {got}; only an "
                 f"elementwise module, a tensor in and a tensor of the same shape out, can be untied."
             )
-        backward = self._backward(cut.rule, type(module), {}, module)
+        backward = self._backward(module, type(module), cut.rule, {})
         result = apply(cut.preactivation, output, _second, backward)
         return cut.given.copy_(result) if output is cut.inner else result
 

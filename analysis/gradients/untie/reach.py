@@ -1,10 +1,14 @@
-"""What `untie` cannot reach: kernels that hold an activation inside, scripted code, native nodes left on the graph."""
+"""What became of the model's first run: what was not reached, and why nothing was replaced where nothing was.
+
+Out of reach are kernels that hold an activation inside, scripted code, and torch functions that call one in C++. They
+are found in the list of modules and by the native nodes that they leave on the autograd graph.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,29 +16,87 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from ...errors import Refused
 from ...surrogates.activation import Activation
-from .ledger import Unreached
+from ...surrogates.activations import ACTIVATIONS
+from .ledger import Ledger
 from .matching import Rule
 
-_OPAQUE = ("CompiledFunctionBackward", "DifferentiableGraphBackward", "CheckpointFunctionBackward")
+
+class UnreachedWarning(UserWarning):
+    """A part of the model keeps the derivative of an activation that was asked for."""
 
 
-def hidden(model: nn.Module, rules: Iterable[Rule]) -> Iterator[Unreached]:
-    """Asked activations inside modules that compute them in one fused call, or in TorchScript."""
+def judge(ledger: Ledger, rules: Sequence[Rule], output: Any, since: int, seen: Iterable[Any]) -> None:
+    """Notes in the ledger, and warns of, what the model's run left as it was.
+
+    Args:
+        ledger: of the run.
+        rules: the mapping.
+        output: what the model returned.
+        since: autograd's sequence number when the run began; older nodes are not the model's.
+        seen: nodes of calls that were seen and left alone on purpose.
+
+    Raises:
+        Refused: nothing was replaced, or a part of the model runs again inside its own backward.
+    """
+    made = graph(output, since)
     asked = {rule.key: rule.target for rule in rules if isinstance(rule.target, Activation)}
-    for path, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            for key, target in asked.items():
-                if _scripted(module, target):
-                    yield Unreached(path, key, "TorchScript, which no torch function mode sees")
-        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            gates = {getattr(module, "nonlinearity", "tanh")} if _is_plain(module) else {"tanh", "logistic"}
-            for key in asked.keys() & gates:
-                yield Unreached(path, key, f"inside the fused kernel of nn.{type(module).__name__}")
+    if isinstance(ledger.model, nn.Module):
+        for module in ledger.model.modules():
+            for key, reason in _hidden(module, asked):
+                ledger.note(module, key, reason)
+    for key, reason in _left(made, asked, {id(node) for node in seen}):
+        ledger.note(None, key, reason)
+    if any(type(node).__name__ == "CheckpointFunctionBackward" for node in made):
+        raise Refused(
+            "untie: a part of the model is checkpointed with use_reentrant=True: its own backward runs it again, where "
+            "it may not be seen. Use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)."
+        )
+    if not ledger.tallies:
+        keys = ", ".join(repr(rule.key) for rule in rules)
+        raise Refused(f"untie: nothing was replaced: the model ran and called none of {keys}. {instead(ledger, made)}")
+    for unreached in ledger.unreached:
+        warnings.warn(f"untie: not reached: {unreached}", UnreachedWarning, stacklevel=2)
 
 
-def _is_plain(module: nn.Module) -> bool:
-    return isinstance(module, nn.RNN | nn.RNNCell)
+def demand(ledger: Ledger, rules: Sequence[Rule]) -> None:
+    """Refuses a key of the mapping that matched nothing.
+
+    Raises:
+        Refused: there is one.
+    """
+    met = {key for _, _, key in ledger.tallies}
+    missing = [repr(rule.key) for rule in rules if rule.key not in met]
+    if missing:
+        raise Refused(
+            f"untie: {' and '.join(missing)} matched nothing in the model's run, so its gradient is not the one that "
+            f"was asked for. {instead(ledger, ())}"
+        )
+
+
+def instead(ledger: Ledger, made: Iterable[Any]) -> str:
+    """What the model ran in place of what was asked for."""
+    ran = ", ".join(f"{key!r} ({times} times)" for key, times in ledger.native.most_common())
+    text = f"It called {ran}: use these as keys." if ran else "It called no other activation of the catalogue."
+    custom = [type(node).__name__ for node in made if isinstance(node, torch.autograd.function.BackwardCFunction)]
+    own = ", ".join(dict.fromkeys(name.removesuffix("Backward") for name in custom))
+    if own:
+        text += f" Autograd functions of its own are on its graph ({own}): key the module class that calls one."
+    return text + "".join(f" Not reached: {each}." for each in ledger.unreached)
+
+
+def _hidden(module: nn.Module, asked: dict[str, Activation]) -> Iterable[tuple[str, str]]:
+    """Asked activations that a module computes in one fused call, or in TorchScript."""
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        plain = isinstance(module, nn.RNN | nn.RNNCell)
+        gates = {module.nonlinearity} if plain else {"tanh", "logistic"}
+        for key in sorted(asked.keys() & gates):
+            yield key, f"inside the fused kernel of nn.{type(module).__name__}"
+    elif isinstance(module, torch.jit.ScriptModule):
+        for key, target in asked.items():
+            if _scripted(module, target):
+                yield key, "TorchScript, which no torch function mode sees"
 
 
 def _scripted(module: Any, target: Activation) -> bool:
@@ -46,87 +108,61 @@ def _scripted(module: Any, target: Activation) -> bool:
     return any(node.kind().removeprefix("aten::") in kinds for node in nodes)
 
 
-def left(output: Any, since: int, rules: Iterable[Rule], seen: Iterable[Any]) -> Iterator[Unreached]:
-    """Native nodes of asked activations among the nodes that the model put on the autograd graph.
-
-    Args:
-        output: what the model returned.
-        since: sequence number below which a node is older than the model's run.
-        rules: the mapping.
-        seen: nodes of calls that `untie` saw and left alone on purpose.
-    """
-    names = {node: rule.key for rule in rules if isinstance(rule.target, Activation) for node in nodes(rule.target)}
-    known = {id(node) for node in seen}
+def _left(made: Iterable[Any], asked: dict[str, Activation], seen: set[int]) -> Iterable[tuple[str, str]]:
+    """Asked activations whose native node is on the graph though no call of them was seen."""
+    names = {name: key for key, target in asked.items() for name in nodes(target)}
     found: Counter[tuple[str, str]] = Counter()
-    opaque: Counter[str] = Counter()
-    for node in graph(output, since):
+    for node in made:
         kind = type(node).__name__
-        if kind in names and id(node) not in known:
+        if kind in names and id(node) not in seen:
             found[names[kind], kind] += 1
-        elif kind.startswith(_OPAQUE):
-            opaque[kind] += 1
+        elif kind == "CppFunction" and "jit" in node.name():
+            found.update((key, "TorchScript function") for key in asked)
     for (key, kind), times in found.items():
-        yield Unreached(
-            "", key, f"{times} native {kind} on its graph: called inside another torch function or from C++"
-        )
-    for kind, times in opaque.items():
-        for key in dict.fromkeys(names.values()):
-            yield Unreached("", key, f"{times} {kind} on its graph: what it holds runs where it cannot be seen")
+        yield key, f"{times} native {kind} on its graph, called from inside another torch function"
 
 
-def graph(output: Any, since: int) -> Iterator[Any]:
-    """The autograd nodes behind the output that are not older than ``since``."""
-    waiting = [
-        leaf.grad_fn for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor) and leaf.grad_fn is not None
-    ]
+def graph(output: Any, since: int) -> list[Any]:
+    """The autograd nodes behind the output that are not older than ``since``, a number from `clock`."""
+    waiting = [leaf.grad_fn for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor) and leaf.grad_fn]
     met = {id(node): node for node in waiting}
     while waiting:
-        node = waiting.pop()
-        yield node
-        for after, _ in node.next_functions:
-            if after is not None and id(after) not in met and since <= after._sequence_nr() < 2**63:
-                met[id(after)] = after
-                waiting.append(after)
-
-
-def functions(output: Any, since: int) -> tuple[str, ...]:
-    """Names of the custom autograd functions that the model put on the graph."""
-    kinds = [type(node) for node in graph(output, since)]
-    own = [kind.__name__ for kind in kinds if issubclass(kind, torch.autograd.function.BackwardCFunction)]
-    return tuple(dict.fromkeys(name.removesuffix("Backward") for name in own))
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and id(node) not in met and since <= node._sequence_nr() < 2**63:
+                met[id(node)] = node
+                waiting.append(node)
+    return list(met.values())
 
 
 def clock() -> int:
-    """The sequence number that the next autograd node of this thread gets, or a smaller one."""
-    with torch.enable_grad():
-        node = torch.empty(0, requires_grad=True).view(0).grad_fn
-    assert node is not None
-    return node._sequence_nr()
-
-
-@cache
-def _probe() -> torch.Tensor:
-    return torch.zeros(1, requires_grad=True)
+    """The sequence number that the next autograd node of this thread gets."""
+    return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined, no-any-return]
 
 
 def nodes(activation: Activation) -> frozenset[str]:
     """The names of the autograd nodes that torch's own operations leave, found by running each of them once."""
-    return _nodes(activation.name, activation.operations)
+    if ACTIVATIONS.get(activation.name) is activation:
+        return _catalogue_nodes(activation.name)
+    return _nodes(activation)
 
 
 @cache
-def _nodes(_: str, operations: tuple[Any, ...]) -> frozenset[str]:
+def _catalogue_nodes(name: str) -> frozenset[str]:
+    return _nodes(ACTIVATIONS[name])
+
+
+def _nodes(activation: Activation) -> frozenset[str]:
+    probe = torch.zeros(1, requires_grad=True)
     names = set()
-    with torch.enable_grad(), torch._C.DisableTorchFunction(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for operation in operations:
+    with torch.enable_grad(), torch._C.DisableTorchFunction():
+        for operation in activation.operations:
             try:
                 if operation.parameters() is None:
                     continue
-                output = operation.function(_probe().clone())
+                output = operation.function(probe.clone())
             except (TypeError, RuntimeError):  # needs more arguments than the input
                 continue
             node = getattr(output, "grad_fn", None)
-            if node is not None and type(node).__name__.endswith(tuple("0123456789")):
+            if node is not None and type(node).__name__[-1].isdigit():  # a native node is numbered: ReluBackward0
                 names.add(type(node).__name__)
     return frozenset(names)

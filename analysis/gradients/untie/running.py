@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import get_ident
 from types import CodeType
 from typing import Any, Protocol
@@ -21,10 +22,13 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 
 
 class Run(Protocol):
-    """One execution of the model on one thread."""
+    """One execution of the model on one thread; `Watch` tells it what happens."""
 
     modules: list[nn.Module]
-    caught: BaseException | None
+    """Those under way, outermost first."""
+
+    attentive: bool
+    """Whether it wants to know of each module."""
 
     def start(self) -> None:
         """Begins to see calls on this thread."""
@@ -35,22 +39,26 @@ class Run(Protocol):
     def leave(self, module: nn.Module, output: Any, failed: bool) -> Any:
         """After it; may change its output."""
 
-    def finish(self, output: Any, failed: bool) -> None:
-        """The model has run."""
+    def finish(self, module: nn.Module | None, output: Any, failed: bool) -> None:
+        """The model, or this submodule alone, has run."""
 
 
 class Watch:
     """While open, makes a `Run` for every execution of the model on this thread, and tells it of each module call.
 
-    Backward passes may recompute a part of the model (``torch.utils.checkpoint``), on CUDA on a thread of their own:
-    a call of a member module from within a backward is taken for that, whatever its thread.
+    A backward may recompute a part of the model (``torch.utils.checkpoint``), on CUDA on a thread of its own: a call of
+    a member module from within a backward is taken for that, whatever its thread.
+
+    Args:
+        model: the model, or ``None`` where it is no module: then `manual` says when it runs.
+        begin: makes a run; told whether it is a recomputation.
     """
 
     def __init__(self, model: nn.Module | None, begin: Callable[[bool], Run]) -> None:
         self._model, self._begin = model, begin
         self._members: frozenset[int] | None = None
         self._owner = get_ident()
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, tuple[Run, BaseException | None]] = {}
         self._handles: list[Any] = []
 
     def __enter__(self) -> Watch:
@@ -65,12 +73,13 @@ class Watch:
             handle.remove()
         left = self._runs.pop(self._owner, None)
         if left is not None:  # only where an interrupt, which runs no hook, left the model
-            left.finish(None, failed=True)
+            left[0].finish(None, None, failed=True)
 
     @contextmanager
     def manual(self) -> Iterator[Callable[[Any], Any]]:
         """One run for the whole block, for a model that is no module; the block hands it the model's output."""
-        run = self._runs[self._owner] = self._begin(False)
+        run = self._begin(False)
+        self._runs[self._owner] = run, None
         run.start()
         failed, output = True, None
 
@@ -84,34 +93,42 @@ class Watch:
             failed = False
         finally:
             del self._runs[self._owner]
-            run.finish(output, failed)
+            run.finish(None, output, failed)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        thread = get_ident()
-        run = self._runs.get(thread)
+        found = self._runs.get(get_ident())
+        run = self._start(module) if found is None else found[0]
         if run is None:
-            recomputing = torch._C._current_graph_task_id() != -1
-            if not (recomputing or thread == self._owner) or not self._is_member(module):
-                return None
-            run = self._begin(recomputing)
-            run.caught = sys.exception()
-            run.start()
-            self._runs[thread] = run
+            return None
         run.modules.append(module)
-        return run.enter(module, args)
+        return run.enter(module, args) if run.attentive else None
+
+    def _start(self, module: nn.Module) -> Run | None:
+        recomputing = torch._C._current_graph_task_id() != -1
+        if not (recomputing or get_ident() == self._owner) or not self._is_member(module):
+            return None
+        run = self._begin(recomputing)
+        run.start()
+        self._runs[get_ident()] = run, sys.exception()
+        return run
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        thread = get_ident()
-        run = self._runs.get(thread)
-        if run is None or not run.modules or run.modules[-1] is not module:
+        found = self._runs.get(get_ident())
+        if found is None:
             return None
-        # torch calls this hook while it handles an exception of the forward, too; the hook is not told.
-        failed = sys.exception() is not run.caught
-        run.modules.pop()
-        changed = run.leave(module, output, failed)
-        if not run.modules and self._model is not None:
-            del self._runs[thread]
-            run.finish(output, failed)
+        run, caught = found
+        modules = run.modules
+        if not modules or modules[-1] is not module:
+            return None
+        modules.pop()
+        changed = None
+        if run.attentive or not modules:
+            # torch calls this hook while it handles an exception of the forward, too; the hook is not told.
+            failed = sys.exception() is not caught
+            changed = run.leave(module, output, failed) if run.attentive else None
+            if not modules and self._model is not None:
+                del self._runs[get_ident()]
+                run.finish(module, output, failed)
         return changed
 
     def _is_member(self, module: nn.Module) -> bool:
@@ -120,6 +137,21 @@ class Watch:
         if self._members is None:
             self._members = frozenset(map(id, self._model.modules()))
         return id(module) in self._members
+
+
+def eagerly(model: Callable[..., Any]) -> AbstractContextManager[object]:
+    """Inside, compiled models and functions run as the Python that they were made from.
+
+    Dynamo cannot trace the hooks and the mode, and what it compiled before would run with its own backward.
+    """
+    stack = ExitStack()
+    if "torch._dynamo" in sys.modules:  # else nothing was compiled, and loading the compiler takes a second
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if isinstance(model, nn.Module) and any("_orig_mod" in module._modules for module in model.modules()):
+            # A compiled module warns of global hooks that run once more for its shell; ours do not mind.
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message="Using `torch.compile.module.` when there are global hooks")
+    return stack
 
 
 def code(function: Callable[..., Any]) -> CodeType | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,15 +15,11 @@ from ...errors import Refused
 from ...surrogates.activation import Activation
 from ...surrogates.activations import ACTIVATIONS
 from . import reach
-from .factor import Selector
+from .function import Selector
 from .ledger import Ledger, Place, Unreached, table
 from .matching import Rule, known, rules
-from .mode import Plan, Replacing, Seeds
-from .running import Watch, code
-
-
-class UnreachedWarning(UserWarning):
-    """A part of the model keeps the derivative of an activation that was asked for."""
+from .mode import Plan, Replacing
+from .running import Watch, code, eagerly
 
 
 @dataclass(frozen=True)
@@ -99,10 +94,14 @@ class Untied:
         self._typed = dict(replacements)
         self._generator = generator
         self._selector = Selector(len(self.rules[0].choices))
-        self._ledger = Ledger()
+        self._ledger = Ledger(model)
         self._watch: Watch | None = None
         self._block = ExitStack()
-        self._judged = self._ran = False
+        self._judged = self._ran = self._wanted = False
+        self._by_key = {rule.target if isinstance(rule.target, type) else rule.key: rule for rule in self.rules}
+        self._by_module = any(isinstance(rule.target, type) for rule in self.rules)
+        given = [rule.target for rule in self.rules if isinstance(rule.target, Activation)]
+        self._table = known([target for target in given if ACTIVATIONS.get(target.name) is not target])
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -167,29 +166,22 @@ class Untied:
         """The model's value at these arguments, with an untied backward."""
         if self._watch is not None:
             return self.model(*args, **kwargs)
-        with self._open() as watch:
+        with self._opened(None) as watch:
             if isinstance(self.model, nn.Module):
                 output = self.model(*args, **kwargs)
             else:
                 with watch.manual() as done:
                     output = done(self.model(*args, **kwargs))
-        self._demand_all()
+        self._demand()
         return output
 
     def __enter__(self) -> Untied:
         if self._watch is not None:
             raise Refused("untie: this block is open already; make a second one with untie(...).")
+        only = None if isinstance(self.model, nn.Module) else self._code()
+        self._ledger, self._judged, self._ran, self._wanted = Ledger(self.model), False, False, False
         with ExitStack() as stack:
-            self._ledger, self._judged, self._ran = Ledger(), False, False
-            only = None
-            if not isinstance(self.model, nn.Module):
-                only = code(self.model)
-                if only is None:
-                    raise Refused(
-                        f"with untie({self.model!r}, ...): no one can tell when a callable that is not written in "
-                        f"Python runs. Call the untied object instead: untied = untie(...); untied(x)."
-                    )
-            watch = stack.enter_context(self._open(only))
+            watch = stack.enter_context(self._opened(only))
             if only is not None:
                 stack.enter_context(watch.manual())
             self._block = stack.pop_all()
@@ -197,92 +189,58 @@ class Untied:
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         self._block.__exit__(kind, value, trace)
-        if kind is not None:
-            return
-        if not self._ran:
+        if kind is None:
+            if not self._ran:
+                raise Refused(
+                    f"untie: the block ended and the model ({type(self.model).__name__}) never ran in it on this "
+                    f"thread. Call the very object that was given to untie; a copy of it is another model."
+                )
+            self._demand()
+
+    def _code(self) -> CodeType:
+        found = code(self.model)
+        if found is None:
             raise Refused(
-                f"untie: the block ended and the model ({type(self.model).__name__}) never ran in it on this thread. "
-                f"Call the very object that was given to untie; a copy of it is another model."
+                f"with untie({self.model!r}, ...): no one can tell when a callable that is not written in Python runs. "
+                f"Call the untied object instead: untied = untie(...); untied(x)."
             )
-        self._demand_all()
+        return found
 
     @contextmanager
-    def _open(self, only: CodeType | None = None) -> Iterator[Watch]:
-        paths: dict[int, str] = {}
-
-        def path(module: nn.Module | None) -> str:
-            if not paths and isinstance(self.model, nn.Module):
-                paths.update((id(member), name) for name, member in self.model.named_modules())
-            return "" if module is None else paths.get(id(module), type(module).__name__)
-
-        by_key = {rule.target if isinstance(rule.target, type) else rule.key: rule for rule in self.rules}
-        given = [rule.target for rule in self.rules if isinstance(rule.target, Activation)]
-        own = [target for target in given if ACTIVATIONS.get(target.name) is not target]
-        plan = Plan(by_key, known(own), self._selector, self._ledger, path, only)
-
-        def begin(recomputing: bool) -> Replacing:
-            generator = torch.default_generator if self._generator is None else self._generator
-            since = None if self._judged or recomputing else reach.clock()
-            return Replacing(plan, Seeds(generator), recomputing, since, self._judge)
-
-        self._watch = Watch(self.model if isinstance(self.model, nn.Module) else None, begin)
+    def _opened(self, only: CodeType | None) -> Iterator[Watch]:
+        self._watch = Watch(self.model if isinstance(self.model, nn.Module) else None, self._begin)
+        self._plan = Plan(self._by_key, self._table, self._selector, self._ledger, self._by_module, only)
         try:
-            with self._watch as watch:
+            with eagerly(self.model), self._watch as watch:
                 yield watch
         finally:
             self._watch = None
 
-    # Judging
+    def _begin(self, recomputing: bool) -> Replacing:
+        wanted = torch.is_grad_enabled() and not recomputing
+        self._wanted = self._wanted or wanted
+        since = reach.clock() if wanted and not self._judged else None
+        generator = torch.default_generator if self._generator is None else self._generator
+        return Replacing(self._plan, generator, recomputing, since, self._ended)
 
-    def _judge(self, run: Replacing, output: Any) -> None:
-        """Looks, after the model's first run, at what was replaced and at what was not."""
+    def _ended(self, run: Replacing, module: nn.Module | None, output: Any) -> None:
+        """After the model's first run in which a gradient was wanted, looks at what was replaced and what was not."""
         self._ran = True
-        whole = not isinstance(self.model, nn.Module) or run.outermost is self.model
-        if self._judged or not whole or run.since is None:
-            return
-        self._judged = True
-        if isinstance(self.model, nn.Module):
-            for unreached in reach.hidden(self.model, self.rules):
-                self._ledger.note(unreached)
-        for unreached in reach.left(output, run.since, self.rules, run.native):
-            self._ledger.note(unreached)
-        if not self._ledger.tallies:
-            raise Refused(self._nothing(reach.functions(output, run.since)))
-        for unreached in self.unreached:
-            warnings.warn(f"untie: not reached: {unreached}", UnreachedWarning, stacklevel=2)
+        whole = module is self.model or not isinstance(self.model, nn.Module)
+        if run.since is not None and whole and not self._judged:
+            self._judged = True
+            reach.judge(self._ledger, self.rules, output, run.since, run.native)
 
-    def _demand_all(self) -> None:
-        missing = self._ledger.missing(self.rules)
-        if missing:
-            raise Refused(
-                f"untie: {' and '.join(map(repr, missing))} matched nothing in the model's run, so its gradient is not "
-                f"the one that was asked for. {self._ran_instead()}"
-            )
-
-    def _nothing(self, functions: Sequence[str]) -> str:
-        keys = ", ".join(repr(rule.key) for rule in self.rules)
-        own = (
-            f" Autograd functions of its own are on its graph ({', '.join(functions)}): give the module class that "
-            f"calls one as a key."
-            if functions
-            else ""
-        )
-        return f"untie: nothing was replaced: the model ran and called none of {keys}. {self._ran_instead()}{own}"
-
-    def _ran_instead(self) -> str:
-        ran = ", ".join(f"{key!r} ({times} times)" for key, times in self._ledger.native.most_common())
-        text = f"It called {ran}: use these as keys." if ran else "It called no other activation of the catalogue."
-        return text + "".join(f" Not reached: {each}." for each in self.unreached)
+    def _demand(self) -> None:
+        if self._wanted:  # without a gradient, fused kernels may have run that call no activation
+            reach.demand(self._ledger, self.rules)
 
     # Copies
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is closed, remembers nothing of what ran, and draws on from the generator's present state."""
         generator = None if self._generator is None else (self._generator.device, self._generator.get_state())
-        # A catalogue entry travels by its name: its table of torch callables does not pickle.
-        names = {id(entry): name for name, entry in ACTIVATIONS.items()}
-        typed = {names.get(id(key), key): value for key, value in self._typed.items()}
-        return {"model": self.model, "replacements": typed, "generator": generator}
+        return {"model": self.model, "replacements": self._typed, "generator": generator}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         generator = None
