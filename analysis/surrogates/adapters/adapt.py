@@ -39,7 +39,8 @@ def adapt(
     Args:
         apply: a function, closure or module ``u -> y``; an ``autograd.Function`` class or its ``.apply``; a factory
             (whatever needs no positional argument, such as ``snntorch.surrogate.sigmoid`` or a module's class), which
-            is called with its parameters; a `Surrogate`, taken over its own forward; an `Adapted`, kept as it is.
+            is called with its parameters; a `Surrogate`, taken over its own forward; an `Activation`,
+            taken over its own derivative; an `Adapted`, kept as it is.
             Where ``y`` is a tuple, its first tensor counts.
         forward: the forward that it is meant to compute: a catalogue name or `Activation`, taken at ``u - centre``, or
             a callable of ``u``.
@@ -65,7 +66,9 @@ def adapt(
     if isinstance(apply, Adapted):
         base = apply
     elif isinstance(apply, Surrogate):
-        base = _of_surrogate(apply)
+        base = _of_surrogate(apply, apply.forward)
+    elif isinstance(apply, Activation):
+        base = _of_surrogate(apply.tied, apply)
     else:
         maker, found = _maker(apply, parameters)
         base = Adapted(_name(apply), apply, maker, found)
@@ -141,8 +144,8 @@ def adapt_rule(
     return adapt(base, forward=chosen, centre=centre, **declared)
 
 
-def _of_surrogate(surrogate: Surrogate) -> Adapted:
-    forward = _forward(surrogate.forward)
+def _of_surrogate(surrogate: Surrogate, over: str | Activation) -> Adapted:
+    forward = _forward(over)
     values = {str(symbol): value for symbol, value in surrogate.parameters.items()}
     return Adapted(
         surrogate.name,
@@ -171,7 +174,9 @@ def _maker(apply: Any, parameters: Mapping[str, Any] | None) -> tuple[Maker, dic
         fixed = tuple((name, value) for name, value in held.items() if name not in declared)
         return ModuleObject(apply, tuple(declared.items()), fixed), declared
     defaults = _defaults(apply)
-    return (Keyword(apply), {}) if defaults is None else (Factory(apply), numeric(defaults))
+    if defaults is None:
+        return (Factory(apply) if isinstance(apply, type) else Keyword(apply)), {}
+    return Factory(apply), numeric(defaults)
 
 
 def _places(function: type[torch.autograd.Function], parameters: Mapping[str, Any]) -> tuple[str, ...]:

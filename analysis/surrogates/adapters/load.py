@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 from ...errors import Refused
 from .. import lookup
+from ..activation import Activation
+from ..surrogate import Surrogate
 from .adapt import adapt
 from .adapted import Adapted
 
@@ -25,14 +28,12 @@ def load(target: str) -> Adapted:
     """
     where, colon, path = target.rpartition(":")
     if not colon:
-        try:
-            surrogate = lookup.surrogate(target)
-        except Refused as refusal:
-            hint = "(A definition of one's own is named package.module:object or path/to/file.py:object.)"
-            raise Refused(f"{refusal} {hint}") from None
-        values = ", ".join(f"{name}={value!r}" for name, value in adapt(surrogate).parameters.items())
-        recipe = f"import downslope as ds; f = ds.adapt(ds.SURROGATES[{surrogate.name!r}].at({values}))"
-        return replace(adapt(surrogate), name=target, recipe=recipe)
+        entry = _by_name(target)
+        adapted = adapt(entry)
+        values = ", ".join(f"{name}={value!r}" for name, value in adapted.parameters.items())
+        shelf = "ACTIVATIONS" if isinstance(entry, Activation) else "SURROGATES"
+        recipe = f"import downslope as ds; f = ds.adapt(ds.{shelf}[{entry.name!r}].at({values}))"
+        return replace(adapted, name=target, recipe=recipe)
     if where.endswith(".py"):
         module: Any = _from_file(Path(where))
         first = f"import downslope as ds, runpy; it = runpy.run_path({where!r})"
@@ -56,12 +57,25 @@ def as_adapted(surrogate: Any) -> Adapted:
     return adapt(surrogate)
 
 
+def _by_name(name: str) -> Surrogate | Activation:
+    """A surrogate of the catalogue, or an activation, which stands for its own derivative."""
+    try:
+        return lookup.surrogate(name)
+    except Refused as refusal:
+        with contextlib.suppress(Refused):
+            return lookup.activation(name)
+        hint = "(A definition of one's own is named package.module:object or path/to/file.py:object.)"
+        raise Refused(f"{refusal} {hint}") from None
+
+
 def _from_file(path: Path) -> ModuleType:
     """A module from a file, under a name of its own, importable so that its objects pickle."""
     name = f"downslope_target_{path.stem}"
     specification = importlib.util.spec_from_file_location(name, path.resolve())
     if specification is None or specification.loader is None or not path.is_file():
         raise FileNotFoundError(f"there is no Python file {path}")
+    if str(path.resolve().parent) not in sys.path:  # as Python does for a script: its neighbours can be imported
+        sys.path.insert(0, str(path.resolve().parent))
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
     specification.loader.exec_module(module)

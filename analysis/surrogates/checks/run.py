@@ -45,8 +45,8 @@ def check_surrogate(
     Args:
         surrogate: a `Surrogate`, what `adapt`, `adapt_factor` or `adapt_rule` gave, a catalogue name, or anything that
             `adapt` takes.
-        expected_failed_checks: ``{name: reason}`` of the checks that it fails by design. Their violations become
-            ``expected``; one that does not fail is a violation, so that no excuse outlives its cause.
+        expected_failed_checks: ``{name: reason}`` of the checks that it fails by design. Their violations and notes
+            become ``expected``; one that passes is a violation, so that no excuse outlives its cause.
         seed: of every random number used; the same seed gives the same records.
         backend: what ``torch.compile`` is asked for; ``"inductor"`` generates code and takes half a minute.
 
@@ -75,7 +75,7 @@ def one(name: str, subject: Subject, expected: Expected) -> Record:
     record = _record(name, subject)
     if name not in expected:
         return record
-    if record.outcome is Outcome.VIOLATION:
+    if record.outcome in (Outcome.VIOLATION, Outcome.NOTE):
         return replace(record, outcome=Outcome.EXPECTED, message=f"{record.message} [expected: {expected[name]}]")
     if record.outcome is Outcome.SKIPPED:
         return record
@@ -98,6 +98,7 @@ class BoundCheck:
     name: str
     adapted: Adapted
     seed: int = 0
+    announced: bool = False
 
     @cached_property
     def record(self) -> Record:
@@ -108,9 +109,10 @@ class BoundCheck:
         """Runs the check.
 
         Raises:
-            CheckFailed: on a violation, with its message and the line that reproduces it.
+            CheckFailed: on a violation, or on a note that was announced as a failure, with its message and the line
+                that reproduces it.
         """
-        if self.record.outcome is Outcome.VIOLATION:
+        if self.record.outcome is Outcome.VIOLATION or (self.announced and self.record.outcome is Outcome.NOTE):
             shown = "\n".join(f"  {key}: {value}" for key, value in self.record.counterexample.items())
             raise CheckFailed(f"{self.adapted.name}: {self.name}: {self.record.message}\n{shown}")
 
@@ -144,7 +146,11 @@ def parametrize_with_checks(
             marks = (
                 [pytest.mark.xfail(reason=expected[name], raises=CheckFailed, strict=True)] if name in expected else []
             )
-            cases.append(pytest.param(BoundCheck(name, adapted, seed), id=f"{adapted.name}-{name}", marks=marks))
+            cases.append(
+                pytest.param(
+                    BoundCheck(name, adapted, seed, name in expected), id=f"{adapted.name}-{name}", marks=marks
+                )
+            )
     return pytest.mark.parametrize("check", cases)
 
 
