@@ -143,14 +143,10 @@ def parametrize_with_checks(
     for adapted in map(as_adapted, surrogates):
         expected = _expected(adapted, _chosen(adapted, expected_failed_checks))
         for name in CHECKS:
-            marks = (
-                [pytest.mark.xfail(reason=expected[name], raises=CheckFailed, strict=True)] if name in expected else []
-            )
-            cases.append(
-                pytest.param(
-                    BoundCheck(name, adapted, seed, name in expected), id=f"{adapted.name}-{name}", marks=marks
-                )
-            )
+            announced = name in expected
+            strict = pytest.mark.xfail(reason=expected.get(name, ""), raises=CheckFailed, strict=True)
+            bound = BoundCheck(name, adapted, seed, announced)
+            cases.append(pytest.param(bound, id=f"{adapted.name}-{name}", marks=[strict] if announced else []))
     return pytest.mark.parametrize("check", cases)
 
 

@@ -123,6 +123,14 @@ def test_an_announced_failure_is_expected_and_keeps_its_reason() -> None:
     assert Outcome.VIOLATION not in {record.outcome for record in found.values()}
 
 
+def test_a_note_can_be_announced_too() -> None:
+    found = {r.name: r for r in ds.check_surrogate("rectangle", expected_failed_checks={"stuck": "compact support"})}
+    assert found["stuck"].outcome is Outcome.EXPECTED
+    BoundCheck("stuck", ds.adapt(ds.SURROGATES["rectangle"]))()
+    with pytest.raises(CheckFailed, match="rectangle: stuck"):
+        BoundCheck("stuck", ds.adapt(ds.SURROGATES["rectangle"]), announced=True)()
+
+
 def test_an_announced_failure_that_does_not_come_is_a_violation() -> None:
     found = {r.name: r for r in ds.check_surrogate("constant", expected_failed_checks={"finite": "it never was"})}
     assert found["finite"].outcome is Outcome.VIOLATION
@@ -227,6 +235,19 @@ def test_the_table_shows_what_to_paste(file: Path, check: Check) -> None:
     with contextlib.redirect_stdout(printed):
         exec(compile(line, "<counterexample>", "exec"), {})
     assert printed.getvalue() == "tensor([-1.])\n"
+
+
+def test_an_activation_stands_for_its_own_derivative(check: Check) -> None:
+    document = json.loads(check("relu", "leaky_relu(slope=0.25)", "--json").out)
+    assert [target["profile"]["infimum"] for target in document["targets"]] == [0.0, 0.25]
+
+
+def test_what_the_users_code_prints_stays_out_of_the_document(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "neighbour.py").write_text("slope = 2\n")
+    (tmp_path / "loud.py").write_text("import torch, neighbour\nprint('loud')\nspike = torch.nn.Sigmoid()\n")
+    done = check(f"{tmp_path / 'loud.py'}:spike", "--json")
+    assert json.loads(done.out)["targets"][0]["checks"]
+    assert "loud" in done.err
 
 
 def test_numbers_that_are_not_finite_are_written_as_text() -> None:
