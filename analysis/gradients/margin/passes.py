@@ -23,7 +23,7 @@ from .margin import Margin, margin_of, signed_sums
 from .walk.graph import below
 from .walk.inputs import Loss, check, run
 from .walk.places import Place, visiting
-from .walk.reuse import Known, Recall, Remember, apart, dual, prepare
+from .walk.reuse import Known, Recall, Remember, apart, differentiable, dual, prepare
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,15 @@ class DescentMargins:
         loss: the loss's value.
         frozen: names of the parameters with ``requires_grad=False``; they take no step and do not count.
         unused: names of the trainable parameters that the loss does not depend on; their gradient is zero.
+        unreached: paths of the modules whose own activations no torch call shows (fused recurrent layers, TorchScript):
+            they keep their derivatives and have no margin here.
     """
 
     margins: tuple[Margin, ...]
     loss: float
     frozen: tuple[str, ...]
     unused: tuple[str, ...]
+    unreached: tuple[str, ...]
 
     def __iter__(self) -> Iterator[Margin]:
         return iter(self.margins)
@@ -86,7 +89,12 @@ def descent_margin(model: nn.Module, loss: Loss, batch: tuple[Any, Any]) -> Desc
     inputs, targets = check(model, batch, "descent_margin")
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     visited: list[_Visited] = []
-    with torch.enable_grad(), Remember() as first, visiting(model, lambda *call: _record(visited, *call)):
+    with (
+        torch.enable_grad(),
+        differentiable(),
+        Remember() as first,
+        visiting(model, lambda *call: _record(visited, *call)),
+    ):
         output = run(model, inputs)
     value = scalar(loss(output, targets), "descent_margin")
     if not visited:
@@ -109,7 +117,9 @@ def descent_margin(model: nn.Module, loss: Loss, batch: tuple[Any, Any]) -> Desc
     _agree("the loss's tangent along g", tangent, sum(norms.values()), moduli, value.dtype)
     frozen = tuple(name for name, p in model.named_parameters() if not p.requires_grad)
     unused = tuple(name for name in named if name not in gradients)
-    return DescentMargins(margins, float(value.detach()), frozen, unused)
+    fused = nn.RNNBase | nn.RNNCellBase | torch.jit.ScriptModule
+    unreached = tuple(path for path, module in model.named_modules() if isinstance(module, fused))
+    return DescentMargins(margins, float(value.detach()), frozen, unused, unreached)
 
 
 def tolerance(dtype: torch.dtype) -> float:
@@ -162,7 +172,7 @@ def _tangents(
         return output
 
     inputs, targets = batch
-    with torch.no_grad(), forward_ad.dual_level(), Recall(known), visiting(model, multiply):
+    with torch.no_grad(), forward_ad.dual_level(), differentiable(), Recall(known), visiting(model, multiply):
         duals = {name: dual(p.detach(), gradients[name]) for name, p in model.named_parameters() if name in gradients}
         try:
             output = run(lambda *args: torch.func.functional_call(model, duals, args), inputs)

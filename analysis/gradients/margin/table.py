@@ -39,6 +39,7 @@ def record(
         "loss": margins.loss,
         "frozen": list(margins.frozen),
         "unused": list(margins.unused),
+        "unreached": list(margins.unreached),
         "margins": [_margin(margin, chosen) for margin in margins],
     }
     return found | {"certificate": _certificate(certify_all(model, loss, batch)) if certify else None}
@@ -66,6 +67,8 @@ def show(found: Mapping[str, Any], console: Console) -> None:
         console.print(f"frozen, not counted: {', '.join(found['frozen'])}")
     if found["unused"]:
         console.print(f"unused by the loss: {', '.join(found['unused'])}")
+    if found["unreached"]:
+        console.print(f"activations out of reach, with their own derivatives: {', '.join(found['unreached'])}")
     if certificate := found.get("certificate"):
         console.print(
             f"all {len(certificate['places'])} activations at once ({certificate['method']}): every replacement "

@@ -216,3 +216,52 @@ def test_indexing_by_name_and_the_unknown_name(case):
     assert margins["3[0] tanh"] is margins[1]
     with pytest.raises(KeyError, match="the places are"):
         margins["4"]
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, activation="gelu", batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.last(self.encoder(x).mean(1))
+
+
+class Recurrent(nn.Module):
+    """Backpropagation through time: one weight at every step, every step a place."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.over, self.last = nn.Linear(8, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        h = torch.zeros(len(x), 5, dtype=x.dtype)
+        for t in range(x.shape[1]):
+            h = torch.tanh(self.into(x[:, t]) + self.over(h))
+        return self.last(h)
+
+
+class Fused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memory, self.last = nn.LSTM(8, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.memory(x)[0][:, -1]))
+
+
+@pytest.mark.parametrize(
+    ("build", "places", "unreached"), [(Encoder, 2, ()), (Recurrent, 4, ()), (Fused, 1, ("memory",))]
+)
+def test_attention_and_recurrence(build, places, unreached):
+    torch.manual_seed(0)
+    model = build().double().eval()
+    batch = torch.randn(5, 4, 8).double(), torch.randint(0, 3, (5,))
+    margins = ds.descent_margin(model, F.cross_entropy, batch)
+    assert len(margins) == places
+    assert margins.unreached == unreached
+    for margin in margins:
+        found = replay(model, F.cross_entropy, batch, {str(margin.place): margin.factors()}, margin.below)
+        assert abs(found.inner) < 1e-11 * margin.norm_squared

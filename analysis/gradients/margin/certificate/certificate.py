@@ -183,46 +183,43 @@ def _bounds(
 
 
 def _search(chain: Chain, lower: Callable[[float], float], restarts: int, seed: int, tolerance: float) -> Certificate:
-    def holds(kappa: float) -> bool:
-        return lower(kappa) > 0
+    best: Factors | None = None
 
-    found: dict[str, Any] = {}
-
-    def fails(kappa: float) -> bool:
-        parts, vertex = attack(chain, kappa, restarts, seed, found.get("start"))
+    def survives(kappa: float) -> bool:
+        nonlocal best
+        parts, vertex = attack(chain, kappa, restarts, seed, best)
         if float(Rounded.exact(parts).total().high) >= 0:
-            return False
-        found["start"] = {position: t > 1 for position, t in vertex.items()}
-        return True
+            return True
+        best = {position: t > 1 for position, t in vertex.items()}
+        return False
 
-    certified, _ = _bisect(holds, 1.0, tolerance)
-    _, attacked = _bisect(lambda kappa: not fails(kappa), certified, tolerance)
+    # The attack is cheap and comes first: no certificate lies beyond what it finds.
+    _, attacked = _bisect(survives, math.inf, tolerance)
+    certified, _ = _bisect(lambda kappa: lower(kappa) > 0, attacked, tolerance)
     places = tuple(step.place for step in chain.steps if isinstance(step, Slope))
     below = _bounds(chain, certified, lower, restarts, seed)
-    above = None if math.isinf(attacked) else _bounds(chain, attacked, lower, restarts, seed, found["start"])
+    above = None if math.isinf(attacked) else _bounds(chain, attacked, lower, restarts, seed, best)
     method = "crown and semidefinite" if _two_layers(chain) else "crown"
     return Certificate(certified, attacked, below, above, method, places)
 
 
-def _bisect(holds: Callable[[float], bool], least: float, tolerance: float) -> tuple[float, float]:
-    """(a kappa where ``holds``, or ``least``; one where it does not, or inf), their excesses over 1 close together."""
-    good, bad = least, math.inf
-    trial = 1 + 2 * max(least - 1, 0.05)
-    while trial < LIMIT:
-        if not holds(trial):
-            bad = trial
-            break
-        good, trial = trial, 1 + 4 * (trial - 1)
-    if math.isinf(bad):
-        if holds(LIMIT):
+def _bisect(holds: Callable[[float], bool], most: float, tolerance: float) -> tuple[float, float]:
+    """(a kappa where ``holds``, or 1; one where it does not, or ``most``), by the logarithm of their excess over 1.
+
+    They end within ``tolerance`` of one another, relative to the excess; (`LIMIT`, inf) where it holds throughout.
+    """
+    good, bad = 1.0, most
+    if math.isinf(most):
+        trial = 1.1
+        while trial < LIMIT and holds(trial):
+            good, trial = trial, 1 + 4 * (trial - 1)
+        bad = min(trial, LIMIT)
+        if bad == LIMIT and holds(LIMIT):
             return LIMIT, math.inf
-        bad = LIMIT
-    while bad - good > tolerance * (bad - 1):
+    while bad - good > tolerance * (bad - 1) and bad - 1 > 1e-12:
         middle = 1 + math.sqrt((good - 1) * (bad - 1)) if good > 1 else 1 + (bad - 1) / 4
         if holds(middle):
             good = middle
         else:
             bad = middle
-        if bad - 1 < 1e-12:
-            break
     return good, bad

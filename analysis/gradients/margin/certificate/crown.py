@@ -121,9 +121,8 @@ def naive(chain: Chain, kappa: float) -> Tensor:
             continue
         term = chain.own[position]
         if term is not None:
-            spread = error.radius * term.value.abs() + error.reach * term.radius
             part = error.times(term.value)
-            part = Rounded(part.value, upward(part.radius + spread)).total(keep=2)
+            part = Rounded(part.value, upward(part.radius + error.reach * term.radius)).total(keep=2)
             bound = torch.nextafter(bound + part.low[0], bound.new_tensor(-torch.inf))
         error = step.backward(error)
     return bound

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 LINEAR: frozenset[Callable[..., Any]] = frozenset({F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
@@ -31,6 +33,12 @@ def prepare() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         importlib.import_module("torch._decomp.decompositions_for_jvp")
+
+
+def differentiable() -> AbstractContextManager[None]:
+    """Attention by its formula: the fused kernels have no forward-mode derivative."""
+    chosen: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+    return chosen
 
 
 def dual(value: Tensor, tangent: Tensor) -> Tensor:
