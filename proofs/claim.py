@@ -109,11 +109,11 @@ class Claim:
     """
 
     id: str
-    title: str
     statement: str
-    latex: str
     expected: Verdict
-    source: str
+    title: str = ""
+    latex: str = ""
+    source: str = ""
     scope: Scope = Scope()
     hypotheses: tuple[Hypothesis, ...] = ()
     uses: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from typing import Any
 
 from .claim import Claim, Hypothesis, Verdict
 from .replay import replay
-from .roads.game import Instance
+from .roads.game import Comparison, Instance
 from .roads.search import Found, search
 from .roads.steps import Step
 
@@ -61,6 +61,7 @@ class Result:
         counterexample: where the search saw the statement fail.
         steps: the proof's (or the refutation's) steps as far as they were checked.
         needs: per hypothesis, what becomes of the claim without it; empty in a quick run.
+        comparisons: stated values beside their independent evaluations.
         seconds: the time taken.
     """
 
@@ -72,12 +73,13 @@ class Result:
     counterexample: dict[str, Any] | None
     steps: tuple[Step, ...]
     needs: tuple[Need, ...]
+    comparisons: tuple[Comparison, ...]
     seconds: float
 
     @property
     def as_expected(self) -> bool:
         """Whether the verdict is the one in print and every hypothesis is as needed as the claim says."""
-        return self.verdict is self.claim.expected and not any(need.finding for need in self.needs)
+        return self.verdict == self.claim.expected and not any(need.finding for need in self.needs)
 
 
 class _TimeUp(BaseException):
@@ -211,6 +213,7 @@ class _Hearing:
             counterexample=_shown(self.found.counterexample) if self.found else None,
             steps=tuple(replace(step, fact=None) for step in self.steps),
             needs=tuple(self.needs),
+            comparisons=self.found.comparisons if self.found else (),
             seconds=seconds,
         )
 

@@ -30,7 +30,7 @@ def _chosen(ids: Sequence[str | Claim]) -> list[Claim]:
 def _decided_elsewhere(name: str, quick: bool) -> Result:
     """The result without its claim and proof objects, which hold functions and so cannot travel."""
     result = decide(CLAIMS[name], quick)
-    bare = Claim(name, "", "", "", result.claim.expected, "")
+    bare = Claim(name, "", result.claim.expected)
     return replace(result, claim=bare)
 
 

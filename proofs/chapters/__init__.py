@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 from ..claim import Claim
+from . import catalogue
 from .angles import batch, depth, direction, published
 from .bounds import certificate, conditioning, worst
 from .dynamics import descent, field, margins, perceptron
@@ -22,16 +23,20 @@ _MODULES: dict[str, tuple[ModuleType, ...]] = {
     "ste": (ste,),
     "meanfield": (meanfield,),
     "certificate": (certificate,),
+    "catalogue": (catalogue,),
 }
 
 
 def _collected() -> dict[str, tuple[Claim, ...]]:
-    """Each module's claims as they stand there; a claim imported from an earlier module belongs to that one."""
+    """Each module's claims as they stand there, singly or in tuples; an imported one belongs to its own module."""
     seen: set[str] = set()
     chapters: dict[str, tuple[Claim, ...]] = {}
     for name, modules in _MODULES.items():
         values = [value for module in modules for value in vars(module).values()]
-        claims = {value.id: value for value in values if isinstance(value, Claim) and value.id not in seen}
+        groups = [value if isinstance(value, tuple) else (value,) for value in values]
+        claims = {
+            each.id: each for group in groups for each in group if isinstance(each, Claim) and each.id not in seen
+        }
         seen |= claims.keys()
         chapters[name] = tuple(claims.values())
     return chapters

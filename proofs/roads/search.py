@@ -30,12 +30,14 @@ class Found:
         worst: the largest excess seen (relative difference over what is allowed, for comparisons).
         counterexample: the instance at which the statement fails, None where none was found.
         searcher: which searcher found it.
+        comparisons: the stated values beside their independent evaluations.
     """
 
     cases: int
     worst: float
     counterexample: Instance | None = None
     searcher: str = ""
+    comparisons: tuple[Comparison, ...] = ()
 
 
 class _Arena:
@@ -169,12 +171,14 @@ def search(claim: Claim, effort: float = 1.0, first_only: bool = False) -> Found
                 numbers = list(values) if claim.game.exact else [float(value) for value in values]
                 return Found(arena.cases, arena.worst, arena.instance(numbers), name)
         cases, worst = arena.cases, arena.worst
+    made: list[Comparison] = []
     if claim.evaluate is not None and not first_only:
         for comparison in claim.evaluate(claim.stated, effort):
-            cases += 1
+            made.append(comparison)
             if not comparison.agrees:
-                return Found(cases, worst, _disagreement(comparison), comparison.method)
-    return Found(cases, worst)
+                wrong = _disagreement(comparison)
+                return Found(cases + len(made), worst, wrong, comparison.method, tuple(made))
+    return Found(cases + len(made), worst, comparisons=tuple(made))
 
 
 def _disagreement(comparison: Comparison) -> Instance:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from ..referee import Result, Road
+from ..referee import Result, Road, printable
 
 
 def _road(road: Road | None) -> dict[str, str] | None:
@@ -48,5 +49,6 @@ def _claim(result: Result) -> dict[str, Any]:
         ],
         "witness": [witness.as_json() for witness in claim.witnesses] or None,
         "counterexample": result.counterexample,
+        "comparisons": [printable(asdict(comparison)) for comparison in result.comparisons],
         "seconds": round(result.seconds, 3),
     }

@@ -11,6 +11,8 @@ from ...analysis.errors import Refused
 from ..chapters import CLAIMS
 from ..verify import verify
 from . import data, tables
+from . import graph as graphs
+from . import latex as tables_latex
 from .progress import progress
 
 
@@ -39,8 +41,12 @@ def present(
     with progress(len(ids) or len(CLAIMS)) as tell:
         results = verify(*ids, quick=quick, progress=tell)
     console = Console()
+    if graph is not None:
+        graphs.write(results, graph)
     if as_json:
         print(json.dumps(data.as_json(results), indent=2, allow_nan=False, ensure_ascii=False))
+    elif latex:
+        print(tables_latex.table(results))
     elif proof or why:
         for result in results:
             (tables.proof if proof else tables.why)(result, console)

@@ -23,7 +23,7 @@ COLOURS = {
 
 def _verdict(result: Result) -> Text:
     text = Text(str(result.verdict), style=f"bold {COLOURS[result.verdict]}")
-    if result.verdict is not result.claim.expected:
+    if result.verdict != result.claim.expected:
         text.append(f"\nin print: {result.claim.expected}", style="bold yellow")
     return text
 
@@ -95,6 +95,10 @@ def proof(result: Result, console: Console) -> None:
         mark = "" if step.holds else "  DOES NOT HOLD"
         console.print(Text(f"{number}. {step.text} [{step.rule}]{mark}"), soft_wrap=True)
         console.print(Text(f"   \\[ {step.latex} \\]"), soft_wrap=True)
+    for comparison in result.comparisons:
+        console.print(
+            Text(f"{comparison.what}: {comparison.stated:.12g}; {comparison.method}: {comparison.found:.12g}")
+        )
     for witness in claim.witnesses:
         _witness(witness, console)
     console.print(_verdict(result))

@@ -236,7 +236,7 @@ PERCEPTRON_RANDOM = Claim(
     uses=("perceptron-rule",),
     stated={"mistakes": second / first**2 * R**2 / gamma**2},
     proof=_random,
-    game=Game(_two_valued, _random_excess, cases=120, exact=False),
+    game=Game(_two_valued, _random_excess, cases=400, exact=False),
 )
 
 

@@ -210,14 +210,22 @@ JAMMING_REUSE = Claim(
 
 
 # -------------------------------------------------------------------------------------------- jamming-shared-draw
+total = sp.Symbol("S", real=True)
+
+
+def _shared_excess(stated: Stated, values: Any, c: Any) -> Any:
+    mean = sum(v * sum(c) for v in values) * Fraction(1, 2)
+    return abs(mean - number(stated["mean"], mu=sum(values) * Fraction(1, 2), S=sum(c)))
+
+
 def _shared_draw(stated: Stated) -> Iterator[Step]:
-    xi, total = sp.symbols("xi E_xi", real=True)
+    xi = sp.Symbol("xi", real=True)
     c = sp.symbols("c_:3", real=True)
     F = sum(xi * x for x in c)
     yield by.identity("one draw for all samples of a layer: still affine in it", sp.diff(F, xi, 2), 0)
-    uniform = sp.integrate(F, (xi, 0, 1))
-    yield by.identity("so the mean is that of one draw a sample", uniform, sum(sp.Rational(1, 2) * x for x in c))
-    yield by.identity("for every law", F.subs(xi, total), total * sum(c))
+    uniform = stated["mean"].subs({mu: sp.Rational(1, 2), total: sum(c)})
+    yield by.identity("so its mean is that of one draw a sample", sp.integrate(F, (xi, 0, 1)), uniform)
+    yield by.identity("for every law", F.subs(xi, mu), stated["mean"].subs(total, sum(c)))
 
 
 JAMMING_SHARED_DRAW = Claim(
@@ -229,9 +237,7 @@ JAMMING_SHARED_DRAW = Claim(
     source="ours, split from jamming-reuse",
     scope=_RANDOM,
     uses=("jamming-mean",),
+    stated={"mean": mu * total},
     proof=_shared_draw,
-    game=Game(
-        lambda draw: {"values": draw.reals(2), "c": draw.reals(3)},
-        lambda stated, values, c: abs(sum(v * sum(c) for v in values) / 2 - sum(values) * Fraction(1, 2) * sum(c)),
-    ),
+    game=Game(lambda draw: {"values": draw.reals(2), "c": draw.reals(3)}, _shared_excess),
 )

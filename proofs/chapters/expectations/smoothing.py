@@ -50,7 +50,11 @@ def _enumerated(stated: Stated) -> Iterator[Step]:
             slope = sp.diff(_F(t), t).subs(t, z[i]) * h[j]
             other = _F(z[1 - i])
             pair = lambda a, b, i=i: losses[(a, b) if i == 0 else (b, a)]  # noqa: E731
-            jump = sum(p * (pair(1, b) - pair(0, b)) for b, p in ((1, other), (0, 1 - other)))
+            means = {
+                side: sum(p * pair(fired, b) for b, p in ((1, other), (0, 1 - other)))
+                for fired, side in ((1, on), (0, off))
+            }
+            jump = stated["jump"].subs(means, simultaneous=True)
             formula += weight * slope * jump
         text = f"dJ/dW_{i}{j} = E[p(z_{i}) h_{j} (E[loss | h_i = 1] - E[loss | h_i = 0])], any law F, any loss"
         yield by.identity(text, sp.diff(J, W[i][j]).doit(), formula.doit())
@@ -78,7 +82,8 @@ def _by_differences(stated: Stated, effort: float) -> Iterator[Comparison]:
         stated_value = 0.0
         for weight, h, z in outcomes(W):
             b = norm.cdf(z[1])
-            stated_value += weight * norm.pdf(z[0]) * h[1] * float((table[1] - table[0]) @ np.array([1 - b, b]))
+            means = table @ np.array([1 - b, b])
+            stated_value += weight * norm.pdf(z[0]) * h[1] * float(number(stated["jump"], l_1=means[1], l_0=means[0]))
         step = np.array([[0.0, 1e-4], [0.0, 0.0]])
         slope = (8 * (J(W + step) - J(W - step)) - J(W + 2 * step) + J(W - 2 * step)) / 12e-4
         yield Comparison(f"dJ/dW_01 of random net {net + 1}", stated_value, slope, 1e-10, "enumeration")
@@ -94,6 +99,7 @@ EXPECTED_GRADIENT = Claim(
     expected=Verdict.PROVED,
     source="the exact counterpart of Gygax and Zenke 2025",
     scope=Scope(network="two binary units into two, any law of firing", gradient="the layer", factors="none"),
+    stated={"jump": on - off},
     proof=_enumerated,
     evaluate=_by_differences,
 )
