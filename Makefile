@@ -9,7 +9,7 @@ test test-slow: export OMP_NUM_THREADS := 1
 test test-slow: export MKL_NUM_THREADS := 1
 test test-slow: export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: report test test-slow lint types readme clean
+.PHONY: report figures test test-slow lint types readme clean
 
 report: $(READY)
 	$(BIN)/python -m downslope report --out report
@@ -30,6 +30,12 @@ types: $(READY)
 	@house=$$(mktemp -d) && trap 'rm -rf "$$house"' EXIT && ln -s "$(CURDIR)" "$$house/downslope" && cd "$$house" \
 		&& MYPYPATH=. "$(CURDIR)/$(BIN)/python" -m mypy --config-file downslope/pyproject.toml \
 			--cache-dir "$(CURDIR)/.mypy_cache" -p downslope
+
+# Draws the picture of README.md anew, from a report made now.
+SHOWN := constant clipped rectangle triangle logistic_derivative gaussian fast_sigmoid relu_derivative \
+	swish_sign multi_gaussian full_jam positive_jam
+figures: report
+	$(BIN)/python -m downslope figures ranking --data report --out docs/figures --format png $(SHOWN:%=--surrogate %)
 
 # Writes the tables of README.md anew, from the catalogue, the claims and the commands.
 readme: $(READY)

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from inspect import cleandoc
 from pathlib import Path
 from typing import Protocol, cast
@@ -58,7 +58,7 @@ class Drawn:
     caption: str
     figure: Figure
 
-    @property
+    @cached_property
     def svg(self) -> str:
         """As an ``<svg>`` element for a page, title and caption its text alternative."""
         return look.svg(self.figure, self.name, label=f"{self.title}. {self.caption}")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ...analysis.surrogates.activations import ACTIVATIONS
 from ...analysis.surrogates.catalogue import SURROGATES
 from ...analysis.surrogates.formula.evaluation import evaluate
+from ...analysis.surrogates.formula.sign import Sign
 from ...analysis.surrogates.surrogate import Surrogate
 from .. import look, tables
 
@@ -26,7 +27,7 @@ def shapes(surrogates: Iterable[Surrogate] | Mapping[str, Surrogate] = SURROGATE
     """Values of surrogates on [-3, 3], a row a point, with the columns of `COLUMNS`.
 
     ``factor`` is psi(u), its mean over the noise where psi is random, ``deviation`` its standard deviation;
-    ``activation`` is the forward's value; ``indefinite`` says whether psi takes both signs.
+    ``activation`` is the forward's value; ``indefinite`` says whether psi is proved to be negative somewhere.
     """
     listed = surrogates.values() if isinstance(surrogates, Mapping) else surrogates
     return pd.concat([_shape(surrogate) for surrogate in listed], ignore_index=True)
@@ -102,6 +103,6 @@ def _shape(surrogate: Surrogate) -> pd.DataFrame:
             "factor": mean,
             "deviation": np.sqrt(variance),
             "activation": evaluate(forward.formula.subs(dict(forward.parameters.items())), u),
-            "indefinite": bool((mean.min() < 0) and (mean.max() > 0)),
+            "indefinite": surrogate.sign.sign is Sign.INDEFINITE,
         }
     )

@@ -64,17 +64,17 @@ def _panel(panel: Axes, table: pd.DataFrame, shown: Sequence[str], colours: dict
     panel.axvline(90, color=look.ALARM, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     panel.axvspan(90, end, color=look.ALARM, alpha=0.06, linewidth=0, zorder=-1)
     rows = {name: place for place, name in enumerate(shown)}
-    layers = list(colours)
+    every, own = list(colours), sorted(table["depth"].unique())
     key: Any
     for key, of_layer in table.groupby(["surrogate", "depth"]):
         surrogate, depth = key
         angle = of_layer["angle_degrees"]
         # Layers lie beside each other within a row, else the deepest would hide the others.
-        place = layers.index(depth)
-        height = rows[surrogate] + 0.62 * ((place + 0.5) / len(layers) - 0.5)
+        height = rows[surrogate] + 0.62 * ((own.index(depth) + 0.5) / len(own) - 0.5)
+        marker = _marker(every.index(depth))
         style: dict[str, Any] = {"color": colours[depth], "zorder": 3}
         panel.hlines(height, angle.min(), angle.max(), linewidth=0.7, **style)
-        panel.plot([angle.median()], [height], marker=_marker(place), markersize=2.2, linestyle="none", **style)
+        panel.plot([angle.median()], [height], marker=marker, markersize=2.2, linestyle="none", **style)
         if angle.isna().any():
             panel.plot([_UNDEFINED * end], [height], marker="x", markersize=2.2, **style)
     panel.tick_params(axis="y", length=0)
