@@ -2,7 +2,7 @@
 
 from .analysis.gradients.deviation import deviation as deviation
 from .analysis.gradients.margin.certificate.certificate import certify as certify
-from .analysis.gradients.margin.passes import descent_margin as descent_margin
+from .analysis.gradients.margin.descent import descent_margin as descent_margin
 from .analysis.gradients.measurement import measure as measure
 from .analysis.gradients.untie import untie as untie
 from .analysis.surrogates import strategies as strategies

@@ -16,8 +16,8 @@ from ...surrogates.lookup import surrogate
 from ...surrogates.surrogate import Surrogate
 from .certificate.certificate import Certificate
 from .certificate.certificate import certify as certify_all
+from .descent import descent_margin
 from .margin import Margin
-from .passes import descent_margin
 from .walk.inputs import Loss
 
 

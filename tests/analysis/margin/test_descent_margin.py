@@ -6,7 +6,7 @@ import downslope as ds
 import pytest
 import torch
 import torch.nn.functional as F
-from downslope.analysis.gradients.margin import passes
+from downslope.analysis.gradients.margin import descent, passes
 from downslope.analysis.gradients.margin.replay import replay
 from torch import nn
 
@@ -197,7 +197,7 @@ def test_the_second_pass_may_reuse_the_first_because_nothing_changes(case, monke
 
 @pytest.mark.parametrize("planted", ["sign", "scale", "entry"])
 def test_a_planted_error_in_the_contributions_is_caught_by_the_sum(case, monkeypatch, planted):
-    real = passes.signed_sums
+    real = descent.signed_sums
 
     def wrong(c):
         if planted == "entry":
@@ -205,7 +205,7 @@ def test_a_planted_error_in_the_contributions_is_caught_by_the_sum(case, monkeyp
             c.view(-1)[c.abs().argmax()] = 0
         return real({"sign": -c, "scale": 1.01 * c, "entry": c}[planted])
 
-    monkeypatch.setattr(passes, "signed_sums", wrong)
+    monkeypatch.setattr(descent, "signed_sums", wrong)
     with pytest.raises(ds.analysis.errors.Refused, match="the contributions sum to"):
         ds.descent_margin(*case("tanh"))
 

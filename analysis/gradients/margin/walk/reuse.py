@@ -6,51 +6,21 @@ convolutions are nearly all of a pass's cost.
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any
 
 import torch
-import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+
+from .forward_mode import apart, dual
 
 LINEAR: frozenset[Callable[..., Any]] = frozenset({F.linear, torch.conv1d, torch.conv2d, torch.conv3d})
 """Calls f(input, weight, bias, ...) that are linear in the input and linear in (weight, bias)."""
 
 Known = tuple[Callable[..., Any], Tensor, int]
 """A call, its output and the output's version: a later in-place operation raises it."""
-
-
-@cache
-def prepare() -> None:
-    """Loads what forward mode needs, once: torch compiles it with its own deprecated compiler, and warns of that."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        importlib.import_module("torch._decomp.decompositions_for_jvp")
-
-
-def differentiable() -> AbstractContextManager[None]:
-    """Attention by its formula: the fused kernels have no forward-mode derivative."""
-    chosen: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
-    return chosen
-
-
-def dual(value: Tensor, tangent: Tensor) -> Tensor:
-    """The dual tensor of the current forward-mode level."""
-    made: Tensor = forward_ad.make_dual(value, tangent)  # type: ignore[no-untyped-call]
-    return made
-
-
-def apart(value: Tensor) -> tuple[Tensor, Tensor | None]:
-    """(value, tangent) of a dual tensor; the tangent is ``None`` where it is zero."""
-    primal, tangent = forward_ad.unpack_dual(value)  # type: ignore[no-untyped-call]
-    return primal, tangent
 
 
 class Remember(TorchFunctionMode):
