@@ -33,7 +33,7 @@ def provenance(*, seed: int | None = None, device: str = "cpu", **more: Any) -> 
         device: where it was computed.
         more: anything else that JSON can hold.
     """
-    return {
+    said: dict[Hashable | None, Any] = {
         "schema": SCHEMA,
         "versions": {name: _version(name) for name in ("downslope", "torch", "numpy", "pandas", "sympy")}
         | {"python": platform.python_version()},
@@ -41,7 +41,8 @@ def provenance(*, seed: int | None = None, device: str = "cpu", **more: Any) -> 
         "device": device,
         "seed": seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    } | more
+    }
+    return {**said, **more}
 
 
 def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:

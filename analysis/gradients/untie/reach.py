@@ -56,8 +56,9 @@ def judge(ledger: Ledger, rules: Sequence[Rule], output: Any, since: int, seen: 
     if not ledger.tallies:
         keys = ", ".join(repr(rule.key) for rule in rules)
         raise Refused(f"untie: nothing was replaced: the model ran and called none of {keys}. {instead(ledger, made)}")
-    for unreached in ledger.unreached:
-        warnings.warn(f"untie: not reached: {unreached}", UnreachedWarning, stacklevel=2)
+    if ledger.unreached:
+        listed = "; ".join(map(str, ledger.unreached))
+        warnings.warn(f"untie: these keep their own derivative: {listed}", UnreachedWarning, stacklevel=2)
 
 
 def demand(ledger: Ledger, rules: Sequence[Rule]) -> None:
@@ -136,7 +137,7 @@ def graph(output: Any, since: int) -> list[Any]:
 
 def clock() -> int:
     """The sequence number that the next autograd node of this thread gets."""
-    return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined, no-any-return]
+    return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
 
 def nodes(activation: Activation) -> frozenset[str]:
