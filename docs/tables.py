@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -35,9 +36,14 @@ def commands() -> str:
 
 
 def claims() -> str:
-    """Each claim with its chapter, what it says in a few words, and the verdict in print."""
-    every = [(chapter, claim) for chapter, held in CHAPTERS.items() for claim in held]
+    """Each claim with its chapter, what it says in a few words, and the verdict in print; the claims that the catalogue
+    has one of for each surrogate as one row a verdict."""
+    chapters = dict(CHAPTERS)
+    entries = Counter(str(claim.expected) for claim in chapters.pop("catalogue", ()))
+    every = [(chapter, claim) for chapter, held in chapters.items() for claim in held]
     rows = [[chapter, f"`{claim.id}`", claim.title, claim.expected] for chapter, claim in every]
+    for verdict, count in entries.items():
+        rows.append(["catalogue", "`surrogate-NAME`", f"The theorems of a surrogate: {count} entries", verdict])
     return table(["chapter", "claim", "says", "verdict"], rows)
 
 
