@@ -6,8 +6,10 @@ import downslope as ds
 import pytest
 import torch
 import torch.nn.functional as F
+from downslope.analysis.errors import Refused
 from downslope.analysis.gradients.margin import descent, passes
 from downslope.analysis.gradients.margin.replay import replay
+from downslope.analysis.gradients.margin.walk import reuse
 from torch import nn
 
 NAMES = ["tanh", "logistic", "softplus", "relu", "gelu", "convolution", "residual", "in place"]
@@ -206,7 +208,7 @@ def test_a_planted_error_in_the_contributions_is_caught_by_the_sum(case, monkeyp
         return real({"sign": -c, "scale": 1.01 * c, "entry": c}[planted])
 
     monkeypatch.setattr(descent, "signed_sums", wrong)
-    with pytest.raises(ds.analysis.errors.Refused, match="the contributions sum to"):
+    with pytest.raises(Refused, match="the contributions sum to"):
         ds.descent_margin(*case("tanh"))
 
 
@@ -265,3 +267,27 @@ def test_attention_and_recurrence(build, places, unreached):
     for margin in margins:
         found = replay(model, F.cross_entropy, batch, {str(margin.place): margin.factors()}, margin.below)
         assert abs(found.inner) < 1e-11 * margin.norm_squared
+
+
+def test_a_path_around_that_is_overlooked_is_caught_by_the_sum(case, monkeypatch):
+    real = descent.below
+    monkeypatch.setattr(descent, "below", lambda *given: [(names, False) for names, _ in real(*given)])
+    with pytest.raises(Refused, match=r"at model\[1\] softplus the contributions sum to"):
+        ds.descent_margin(*case("residual"))
+
+
+def test_a_path_around_is_not_imagined_in_a_chain(case):
+    for name in ("tanh", "logistic", "convolution", "in place"):
+        assert [margin.around for margin in ds.descent_margin(*case(name))] == [0] * len(ds.descent_margin(*case(name)))
+
+
+def test_a_tangent_that_forgets_the_layers_below_is_caught_by_the_sum(case, monkeypatch):
+    real = reuse.apart
+
+    def forgetful(value):
+        primal, tangent = real(value)
+        return primal, tangent if value.dim() != 2 or value.shape[1] != 6 or value.shape[0] != 12 else None
+
+    monkeypatch.setattr(reuse, "apart", forgetful)
+    with pytest.raises(Refused, match=r"at 3\[0\] tanh the contributions sum to"):
+        ds.descent_margin(*case("tanh"))

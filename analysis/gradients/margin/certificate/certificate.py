@@ -129,7 +129,18 @@ def certify(
         Refused: as `trace.trace`; kappa below 1 or not finite; a gradient that is zero or overflows.
 
     The numbers of the backward pass (weights, activations, phi', the loss's error at the output, as float64) are
-    taken as exact; all arithmetic on them is enclosed (`rounded`).
+    taken as exact; all arithmetic on them is enclosed (`rounded`). The scale of the factors counts: layers near the
+    loss are multiplied by fewer of them, so [1, kappa] does not stand for [m, m kappa], except over the parameters
+    of the lowest layer alone. The cost of a bound at one kappa is that of two forward passes for every unit of every
+    activation but the highest, for each sample; the search takes some ten.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    >>> batch = torch.randn(16, 3), torch.randn(16, 1)
+    >>> bounds = certify(model, torch.nn.functional.mse_loss, batch, kappa=1.5)
+    >>> bounds.verdict, 0 < bounds.lower <= bounds.upper
+    ('descends', True)
     """
     chain = trace(model, loss, batch, None if over is None else frozenset(over))
     if kappa is not None and not 1 <= kappa <= LIMIT:
