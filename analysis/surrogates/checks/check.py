@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .record import Record, skipped, violation
-from .subject import Subject, TargetRaised
+from .subject import Subject, TargetRaised, Undefined
 
 Judge = Callable[[Subject], Record]
 
@@ -34,6 +34,8 @@ class Check:
             return replace(skipped(f"no {self.declared} is declared"), name=self.name)
         try:
             record = self.judge(subject)
+        except Undefined as reason:
+            record = skipped(str(reason))
         except TargetRaised as raised:
             record = violation(f"the {raised.stage} raises where it should answer: {raised}", error=str(raised))
         return replace(record, name=self.name)

@@ -22,7 +22,7 @@ from ..catalogue import SURROGATES
 from .profile import measured
 from .record import Outcome, Record, plain, violation
 from .run import records
-from .subject import Subject, TargetRaised
+from .subject import Subject, TargetRaised, Undefined
 
 COLOURS = {
     Outcome.VIOLATION: "bold red",
@@ -64,7 +64,7 @@ def check_target(target: str, seed: int, backend: str) -> Checked:
     found = records(subject, adapted.expected_failed_checks)
     try:
         profile = measured(subject)
-    except TargetRaised:
+    except (TargetRaised, Undefined):
         profile = {}
     return Checked(target, found, profile)
 

@@ -43,6 +43,10 @@ class TargetRaised(Exception):
         self.stage = stage
 
 
+class Undefined(Exception):
+    """There is nothing that the question could be asked of; says which check tells why."""
+
+
 class Response(NamedTuple):
     """The preactivation, the forward's value and the gradient that came back."""
 
@@ -54,10 +58,11 @@ class Response(NamedTuple):
 class Subject:
     """An `Adapted` with a seed, and what has been found out about it so far."""
 
-    def __init__(self, adapted: Adapted, seed: int = 0, backend: str = "aot_eager") -> None:
+    def __init__(self, adapted: Adapted, seed: int = 0, backend: str = "aot_eager", examples: int = 25) -> None:
         self.adapted = adapted
         self.seed = seed
         self.backend = backend
+        self.examples = examples
         self._on_grid: dict[torch.dtype, Response] = {}
         self._remembered: dict[str, Any] = {}
 
@@ -117,7 +122,7 @@ class Subject:
             try:
                 sent = torch.ones_like(y) if upstream is None else upstream
                 (gradient,) = torch.autograd.grad(y, leaf, sent, allow_unused=True)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise TargetRaised("backward", error) from error
         if gradient is None:
             raise TargetRaised(
@@ -128,10 +133,12 @@ class Subject:
     def _forward(self, preactivation: torch.Tensor, apply: TensorFunction | None) -> torch.Tensor:
         try:
             y = self.adapted(preactivation) if apply is None else first_tensor(apply(preactivation))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise TargetRaised("forward", error) from error
         if not isinstance(y, torch.Tensor):
             raise TargetRaised("forward", TypeError(f"it returned a {type(y).__name__}, not a tensor"))
+        if not y.is_floating_point():
+            raise TargetRaised("forward", TypeError(f"it returned a {short(y.dtype)} tensor, which has no gradient"))
         return y
 
     def grid(self, dtype: torch.dtype) -> torch.Tensor:
@@ -202,13 +209,31 @@ class Subject:
         agree = torch.sign(falls) * ((falls * rises > 0) & (falls.abs() > allowed) & (rises.abs() > allowed))
         return agree.nan_to_num()
 
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether a vector comes back as a vector of the same length."""
+        u = grids.coarse(torch.float64)
+        return self.forward(u).shape == u.shape
+
+    @cached_property
+    def height(self) -> float:
+        """sup |psi| over the finite gradients on the float64 grid.
+
+        Raises:
+            Undefined: none is finite.
+        """
+        gradient = self.on_grid(torch.float64).gradient
+        finite = gradient[gradient.isfinite()]
+        if not len(finite):
+            raise Undefined("no gradient is finite: see finite")
+        return float(finite.abs().max())
+
     @cached_property
     def nodes(self) -> tuple[np.ndarray, np.ndarray]:
         """(u, factor) in float64 with both sides of every jump that was seen, ascending: fit to integrate over."""
         u, _, factor = self.on_grid(torch.float64)
         keep = (u.abs() <= 1e30) & factor.isfinite()
-        u, factor = u[keep], factor[keep]
-        height = float(factor.abs().max()) if len(factor) else 0.0
+        u, factor, height = u[keep], factor[keep], self.height
         at = torch.nonzero((factor.diff().abs() > 0.01 * height) & (u.diff() < 0.01)).flatten()[:256]
         left, right, low, high = u[at], u[at + 1], factor[at], factor[at + 1]
         for _ in range(60 if len(at) else 0):

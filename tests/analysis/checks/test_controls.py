@@ -34,7 +34,7 @@ def test_the_catalogue_passes_its_own_checks(name: str) -> None:
 
 
 def outcomes(surrogate: ds.Surrogate) -> dict[str, Outcome]:
-    subject = Subject(ds.adapt(surrogate))
+    subject = Subject(ds.adapt(surrogate), examples=0)  # the grids alone: Hypothesis draws the formulas here
     return {name: one(name, subject, {}).outcome for name in ON_FORMULAS}
 
 
@@ -55,7 +55,7 @@ def test_no_false_alarm_on_formulas_that_are_nowhere_negative(surrogate: ds.Surr
 @settings(drawn, max_examples=30)
 @given(ds.strategies.surrogates("indefinite"))
 def test_every_formula_that_takes_both_signs_is_caught(surrogate: ds.Surrogate) -> None:
-    assert CHECKS["sign-preserving"](Subject(ds.adapt(surrogate))).outcome is Outcome.VIOLATION
+    assert CHECKS["sign-preserving"](Subject(ds.adapt(surrogate), examples=0)).outcome is Outcome.VIOLATION
 
 
 @pytest.mark.parametrize("name", [name for name in ds.ACTIVATIONS if name not in {"sign", "heaviside", "round"}])

@@ -11,7 +11,6 @@ from ..search import grids
 from ..search.shrink import hunt
 from ..subject import Subject, TargetRaised, short
 
-EXAMPLES = 25
 ROUNDING = 1e-5
 
 Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]
@@ -38,7 +37,11 @@ def linear_in_upstream(subject: Subject) -> Record:
         tensors = points.map(lambda values: torch.tensor(values, dtype=torch.float64))
         return st.tuples(tensors, one, one, st.sampled_from([1.0, -1.0, 3.0, 1e-3, 1e4]))
 
-    found = hunt(subject.seed, st.sampled_from([1, 2, 3, 4]).flatmap(three), differs, EXAMPLES)
+    generator = subject.generator()
+    u4, g4, h4 = (torch.randn(4, generator=generator, dtype=torch.float64) for _ in range(3))
+    fixed = ((u4, g4, h4, a) for a in (1.0, -1.0, 1e-3, 1e4))
+    found = hunt(subject.seed, st.sampled_from([1, 2, 3, 4]).flatmap(three), differs, subject.examples)
+    found = found or next((drawn for drawn in fixed if differs(drawn)), None)
     if found is None:
         return passed("linear in the upstream gradient")
     u, g, h, a = found

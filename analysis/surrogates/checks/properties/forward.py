@@ -71,8 +71,6 @@ def forward_exact(subject: Subject) -> Record:
     for dtype, tolerance in ULPS.items():
         u = subject.grid(dtype)
         y = subject.on_grid(dtype).y
-        if y.shape != u.shape:
-            return skipped("the forward changes the shape")
         expected = subject.expected_forward(u).double()
         away = u != subject.adapted.centre
         stepped = len(torch.unique(expected)) <= 16

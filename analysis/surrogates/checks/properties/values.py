@@ -14,9 +14,6 @@ from ..subject import Subject, TargetRaised, short
 GROWS = 1e3
 """A factor is unbounded where it grows by this much beyond any scale that a network meets, or towards one point."""
 
-EXAMPLES = 25
-"""Examples that Hypothesis draws after the grid has found nothing."""
-
 SMALL = 1e-6
 """A factor below this part of its supremum may round to zero: no defect, but worth a note."""
 
@@ -123,8 +120,7 @@ def strictly_positive(subject: Subject) -> Record:
     example = subject.example(found, torch.float64)
     if formula is not None and subject.documented is not None:
         expected = subject.documented_at(found)
-        height = float(response.gradient[response.gradient.isfinite()].abs().max())
-        if abs(expected) > SMALL * height:
+        if abs(expected) > SMALL * subject.height:
             return violation(
                 f"the gradient is lost at {found:g}, where the formula gives {expected:.3g}: units there never learn",
                 **example,
@@ -184,7 +180,7 @@ def _not_finite(subject: Subject, dtype: torch.dtype) -> float | None:
     found = least(response.u, ~response.gradient.isfinite() | response.y.isnan(), fails)
     if found is None:
         drawn = hunt(
-            subject.seed, strategies.preactivations(dtype, max_side=8), lambda u: bool(fails(u).any()), EXAMPLES
+            subject.seed, strategies.preactivations(dtype, max_side=8), lambda u: bool(fails(u).any()), subject.examples
         )
         found = None if drawn is None else least(drawn, fails(drawn), fails)
     return found
@@ -210,7 +206,7 @@ def _wrong_sign(subject: Subject, dtype: torch.dtype) -> float | None:
             found = least(points, bad, torch.zeros_like) if found is None else found
     if found is None:
         drawn = hunt(
-            subject.seed, strategies.preactivations(dtype, max_side=8), lambda u: bool(fails(u).any()), EXAMPLES
+            subject.seed, strategies.preactivations(dtype, max_side=8), lambda u: bool(fails(u).any()), subject.examples
         )
         found = None if drawn is None else least(drawn, fails(drawn), fails)
     return found

@@ -72,7 +72,9 @@ def roundest(value: float, dtype: torch.dtype, fails: Fails) -> float:
 
 
 def hunt(seed: int, strategy: SearchStrategy[Drawn], fails: Callable[[Drawn], bool], examples: int) -> Drawn | None:
-    """What Hypothesis finds and shrinks; the same for the same seed."""
+    """What Hypothesis finds and shrinks among some examples; the same for the same seed."""
+    if not examples:
+        return None
     from hypothesis import HealthCheck, Phase, find, settings
     from hypothesis.errors import NoSuchExample
 
