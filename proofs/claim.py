@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 
 import sympy as sp
@@ -117,7 +116,7 @@ class Claim:
     scope: Scope = Scope()
     hypotheses: tuple[Hypothesis, ...] = ()
     uses: tuple[str, ...] = ()
-    stated: Stated = field(default_factory=lambda: MappingProxyType({}))
+    stated: Stated = field(default_factory=dict)
     proof: Callable[[Stated], Iterator[Step]] | None = None
     refutation: Callable[[Stated], Iterator[Step]] | None = None
     game: Game | None = None

@@ -140,6 +140,8 @@ class _Hearing:
         road = self.claim.proof or self.claim.refutation
         names = {hypothesis.name for hypothesis in self.claim.hypotheses}
         for number, step in enumerate(road(self.claim.stated) if road else (), start=1):
+            if self.faults:
+                break
             self.steps.append(step)
             if not step.holds:
                 self.faults.append(f"step {number} does not hold: {step.text}")

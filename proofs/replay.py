@@ -91,7 +91,8 @@ def _torch_model(nodes: Sequence[plain.Node]) -> torch.nn.Sequential:
             self.body = body
 
         def forward(self, h: torch.Tensor) -> torch.Tensor:
-            return h + self.body(h)  # type: ignore[no-any-return]
+            out: torch.Tensor = h + self.body(h)
+            return out
 
     class Heaviside(nn.Module):
         def __init__(self, at_zero: float) -> None:
@@ -99,7 +100,8 @@ def _torch_model(nodes: Sequence[plain.Node]) -> torch.nn.Sequential:
             self.at_zero = at_zero
 
         def forward(self, z: torch.Tensor) -> torch.Tensor:
-            return torch.heaviside(z, torch.full_like(z, self.at_zero).detach())
+            out: torch.Tensor = torch.heaviside(z, torch.full_like(z, self.at_zero).detach())
+            return out
 
     def module(node: plain.Node) -> nn.Module:
         if isinstance(node, plain.Residual):
@@ -168,7 +170,7 @@ def _torch_network(data: Mapping[str, Any]) -> Values:
         values["loss"] = float(loss().detach())
         with torch.no_grad():
             for parameter, step in zip(model.parameters(), untied, strict=True):
-                parameter -= float(Fraction(data["step"])) * step
+                parameter.sub_(float(Fraction(data["step"])) * step)
             values["loss_after"] = float(loss().detach())
     return values
 

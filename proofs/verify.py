@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,9 +9,6 @@ from ..analysis.errors import Refused, near
 from .chapters import CLAIMS
 from .claim import Claim
 from .referee import Result, decide
-
-_FEW = 6
-"""Up to so many claims, starting other processes costs more than it saves."""
 
 
 def _chosen(ids: Sequence[str | Claim]) -> list[Claim]:
@@ -37,7 +33,7 @@ def _decided_elsewhere(name: str, quick: bool) -> Result:
 def verify(
     *ids: str | Claim,
     quick: bool = False,
-    processes: int | None = None,
+    processes: int = 1,
     progress: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """The referee's result on each claim, in the order asked.
@@ -45,8 +41,8 @@ def verify(
     Args:
         ids: ids of `CLAIMS`, or claims of your own; all of `CLAIMS` where there are none.
         quick: a small share of the search, and no dropping of hypotheses.
-        processes: how many processes to use; None takes two for many claims, where the machine has two processors.
-            Claims of your own are decided in this process.
+        processes: how many processes to use. More than one starts new interpreters, so the calling script must guard
+            its own work with ``if __name__ == "__main__"``. Claims of your own are decided in this process.
         progress: called with each result as it arrives.
 
     Raises:
@@ -57,8 +53,6 @@ def verify(
     """
     claims = _chosen(ids)
     tell = progress or (lambda _: None)
-    if processes is None:
-        processes = min(2, os.cpu_count() or 1) if len(claims) > _FEW else 1
     if processes < 2 or any(CLAIMS.get(claim.id) is not claim for claim in claims):
         results = []
         for claim in claims:

@@ -74,8 +74,10 @@ def _normal_mean(values: Values, edges: list[float], order: int) -> float:
 
 
 def _rho(psi: Values, slope: Values, edges: list[float], order: int) -> float:
-    cross = _normal_mean(lambda z: psi(z) * slope(z), edges, order)
-    squares = [_normal_mean(lambda z, f=f: f(z) ** 2, edges, order) for f in (slope, psi)]
+    def mean(one: Values, other: Values) -> float:
+        return _normal_mean(lambda z: one(z) * other(z), edges, order)
+
+    cross, squares = mean(psi, slope), (mean(slope, slope), mean(psi, psi))
     return float(number(MEANFIELD_COSINE.stated["layer"], E_cross=cross, E_true=squares[0], E_psi=squares[1]))
 
 

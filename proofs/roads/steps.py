@@ -70,7 +70,10 @@ def vanishes(expression: sp.Expr) -> bool:
             lambda e: isinstance(e, sp.Sum) and e.function == 0, lambda e: sp.S.Zero
         )
         return bool(expression == 0)
-    for simplify in (sp.expand, lambda e: sp.cancel(sp.together(e)), sp.simplify):
+    expanded = sp.expand(expression)
+    if expanded.is_polynomial(*expanded.free_symbols) and expanded.is_commutative:
+        return bool(expanded == 0) or (not expanded.free_symbols and bool(sp.simplify(expanded) == 0))
+    for simplify in (lambda e: expanded, lambda e: sp.cancel(sp.together(e)), sp.simplify):
         if simplify(expression) == 0:
             return True
     return bool(sp.simplify(sp.expand(expression.rewrite(sp.exp))) == 0)

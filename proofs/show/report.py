@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -14,6 +15,9 @@ from . import data, tables
 from . import graph as graphs
 from . import latex as tables_latex
 from .progress import progress
+
+_FEW = 6
+"""Up to so many claims, starting a second process costs more than it saves."""
 
 
 def present(
@@ -39,7 +43,8 @@ def present(
     if why and quick:
         raise Refused("verify --why --quick: a quick run does not drop hypotheses; leave out --quick.")
     with progress(len(ids) or len(CLAIMS)) as tell:
-        results = verify(*ids, quick=quick, progress=tell)
+        many = (len(ids) or len(CLAIMS)) > _FEW
+        results = verify(*ids, quick=quick, processes=min(2, os.cpu_count() or 1) if many else 1, progress=tell)
     console = Console()
     if graph is not None:
         graphs.write(results, graph)

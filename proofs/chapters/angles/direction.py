@@ -27,7 +27,10 @@ def _diagonal_scaling(stated: Stated) -> Iterator[Step]:
     n = sp.Symbol("n", integer=True, positive=True)
     i = sp.Symbol("i", integer=True)
     d, a, b, g = (sp.IndexedBase(name, positive=name == "d", nonnegative=name != "g", real=True) for name in "dabg")
-    total = lambda summand: sp.Sum(summand, (i, 1, n))  # noqa: E731
+
+    def total(summand: sp.Expr) -> sp.Expr:
+        return sp.Sum(summand, (i, 1, n))
+
     some = sp.Symbol("g_k", real=True, nonzero=True)
     yield by.given("positive", d[i], strict=True)
     yield by.nonnegative("<g, Dg> is a sum of terms that are never negative", total(d[i] * g[i] ** 2))
@@ -130,7 +133,7 @@ def _kantorovich_excess(stated: Stated, d: list[Any], g: list[Any]) -> float | N
     theta = angle(g, [a * b for a, b in zip(d, g, strict=True)])
     ratio = max(map(abs, d)) / min(map(abs, d))
     bound = {name: number(formula, kappa=ratio) for name, formula in stated.items()}
-    return max(bound["cosine"] - cos(theta), sin(theta) - bound["sine"], tan(theta / 2) - bound["tangent"])
+    return float(max(bound["cosine"] - cos(theta), sin(theta) - bound["sine"], tan(theta / 2) - bound["tangent"]))
 
 
 KANTOROVICH = Claim(
@@ -235,7 +238,8 @@ def _last_layer(stated: Stated) -> Iterator[Step]:
     yield by.independent("gradients of layers above hold phi but no factor of this layer", above, slopes[0], psi)
 
 
-_rx, _slope, _psi = sp.Symbol("e", real=True), *sp.symbols("t_phi psi", positive=True)
+_rx = sp.Symbol("e", real=True)
+_slope, _psi = sp.symbols("t_phi psi", positive=True)
 
 
 def _one_layer(draw: Draw) -> dict[str, Any]:

@@ -73,10 +73,9 @@ def _two_layers(stated: Stated) -> Iterator[Step]:
     linear = [sp.Matrix(sp.symbols(f"{name}_:2", real=True)) for name in "bd"]
     signs = sp.symbols("s_:5", real=True)  # s_0 makes the form homogeneous
     one, two = (sp.Matrix([centre * signs[0] + radius * x for x in signs[i : i + 2]]) for i in (1, 3))
-    F = lambda t, x: t.dot(A * x) + linear[0].dot(t) + linear[1].dot(x)  # noqa: E731
-    shifted = lambda s: sp.Matrix([centre + radius * x for x in s])  # noqa: E731
     form = one.dot(A * two) + signs[0] * (linear[0].dot(one) + linear[1].dot(two))
-    there = F(shifted(signs[1:3]), shifted(signs[3:5]))
+    t, x = (sp.Matrix([centre + radius * sign for sign in signs[i : i + 2]]) for i in (1, 3))
+    there = t.dot(A * x) + linear[0].dot(t) + linear[1].dot(x)
     yield by.given("in the box", radius, strict=True)
     yield by.identity("t = c + r s: F is a form s'Qs in 2n + 1 signs, s_0 = 1 (n = 2)", form.subs(signs[0], 1), there)
     mirrored = form.subs({x: -x for x in signs}, simultaneous=True)
@@ -250,7 +249,9 @@ def _vertex_game(draw: Draw) -> dict[str, Any]:
 
 
 def _vertex_excess(stated: Stated, A: Any, b: Any, points: Any, ratio: Any) -> Any:
-    value = lambda t, x: dot(t, times(A, x)) + dot(b, x)  # noqa: E731
+    def value(t: Any, x: Any) -> Any:
+        return dot(t, times(A, x)) + dot(b, x)
+
     corners = [value(c[:2], c[2:]) for c in vertices(4, 1, ratio)]
     return min(corners) - value(*points)
 

@@ -138,8 +138,9 @@ def _cone_excess(stated: Stated, g: list[Any], t: list[Any], high: Any, ascent: 
     import numpy as np
     from scipy.optimize import nnls
 
-    whole, inside = np.array(_total([1, 1, 1], g)), np.array(_total(t, g))
-    corners = np.array([_total(corner, g) for corner in vertices(3, 1, high)]).T
+    whole: Any = np.array(_total([1, 1, 1], g))
+    inside: Any = np.array(_total(t, g))
+    corners: Any = np.array([_total(corner, g) for corner in vertices(3, 1, high)]).T
     if not whole.any() or not inside.any() or (ascent and (whole @ corners).min() >= -1e-6):
         return None
     point = corners @ nnls(corners, -whole)[0]
@@ -148,7 +149,7 @@ def _cone_excess(stated: Stated, g: list[Any], t: list[Any], high: Any, ascent: 
     reached = min(cos(angle(whole, corner)) for corner in corners.T if corner.any())
     if size:
         reached = min(reached, float(whole @ point) / (length * size))
-    return max(bound - cos(angle(whole, inside)), reached - bound)
+    return float(max(bound - cos(angle(whole, inside)), reached - bound))
 
 
 _CONE = -sp.Symbol("P", positive=True) / sp.Symbol("G", positive=True)

@@ -103,38 +103,64 @@ def expect(function: Callable[[float], float], variance: float, kinks: tuple[flo
 
 def rho_by_quadrature(true: Any, psi: Any, variance: float, kinks: tuple[float, ...] = ()) -> float:
     """rho of two functions of z ~ N(0, variance), by quadrature."""
-    cross = expect(lambda x: true(x) * psi(x), variance, kinks)
-    squares = [expect(lambda x, f=f: f(x) ** 2, variance, kinks) for f in (true, psi)]
+    cross = expect(_product(true, psi), variance, kinks)
+    squares = [expect(_squared(f), variance, kinks) for f in (true, psi)]
     return cross / sqrt(squares[0] * squares[1])
 
 
-def _rectangle(width: float) -> Callable[[float], float]:
+Line = Callable[[float], float]
+
+
+def _rectangle(width: float) -> Line:
     return lambda x: float(abs(x) <= width)
 
 
+def _triangle(width: float) -> Line:
+    return lambda x: max(0.0, 1 - abs(x) / width)
+
+
+def _leaky(below: float) -> Line:
+    return lambda x: 1.0 if x > 0 else below
+
+
+def _bell(rate: float) -> Line:
+    return lambda x: exp(-rate * x * x)
+
+
+def _product(one: Line, other: Line) -> Line:
+    return lambda x: one(x) * other(x)
+
+
+def _on_floats(function: Callable[[Any], Any]) -> Line:
+    """A NumPy function as one of floats."""
+    import numpy as np
+
+    return lambda x: float(function(np.array(x)))
+
+
+def _squared(function: Line) -> Line:
+    return lambda x: function(x) ** 2
+
+
 def _quadrature(stated: Stated, effort: float) -> Iterator[Comparison]:
-    const: Callable[[float], float] = lambda _: 1.0  # noqa: E731
-    leaky = lambda k: lambda x: 1.0 if x > 0 else k  # noqa: E731
-    bell = lambda r: lambda x: exp(-r * x * x)  # noqa: E731
-    tent = lambda w: lambda x: max(0.0, 1 - abs(x) / w)  # noqa: E731
     for variance in (0.4, 1.7) if effort >= 1 else (1.7,):
-        cases: dict[str, tuple[Any, Any, dict[str, float]]] = {
-            "leaky leaky": (leaky(0.2), leaky(0.6), {"a": 0.2, "b": 0.6}),
-            "leaky const": (leaky(0.2), const, {"a": 0.2}),
-            "gauss gauss": (bell(0.8), bell(0.3), {"a": 0.8, "b": 0.3}),
-            "rectangle const": (_rectangle(0.9), const, {"c": 0.9}),
+        cases: dict[str, tuple[Line, Line, dict[str, float]]] = {
+            "leaky leaky": (_leaky(0.2), _leaky(0.6), {"a": 0.2, "b": 0.6}),
+            "leaky const": (_leaky(0.2), _leaky(1.0), {"a": 0.2}),
+            "gauss gauss": (_bell(0.8), _bell(0.3), {"a": 0.8, "b": 0.3}),
+            "rectangle const": (_rectangle(0.9), _leaky(1.0), {"c": 0.9}),
             "rectangle rectangle": (_rectangle(0.9), _rectangle(1.5), {"c": 0.9, "c_2": 1.5}),
-            "rectangle gauss": (_rectangle(0.9), bell(0.8), {"c": 0.9, "a": 0.8}),
-            "triangle const": (tent(0.9), const, {"c": 0.9}),
-            "triangle rectangle": (tent(0.9), _rectangle(0.9), {"c": 0.9}),
+            "rectangle gauss": (_rectangle(0.9), _bell(0.8), {"c": 0.9, "a": 0.8}),
+            "triangle const": (_triangle(0.9), _leaky(1.0), {"c": 0.9}),
+            "triangle rectangle": (_triangle(0.9), _rectangle(0.9), {"c": 0.9}),
         }
         for name, (true, psi, values) in cases.items():
             value = float(number(stated[name], q=variance, **values))
             found = rho_by_quadrature(true, psi, variance, (0.9, 1.5))
             yield Comparison(f"rho of {name} at q = {variance}", value, found, 1e-12, "quadrature")
-        means = [expect(lambda x, n=n: tent(0.9)(x) ** n, variance, (0.9,)) for n in (1, 2)]
+        means = [expect(f, variance, (0.9,)) for f in (_triangle(0.9), _squared(_triangle(0.9)))]
         value = float(number(stated["relu even"], E_psi=means[0], E_psi2=means[1]))
-        found = rho_by_quadrature(leaky(0.0), tent(0.9), variance, (0.9,))
+        found = rho_by_quadrature(_leaky(0.0), _triangle(0.9), variance, (0.9,))
         yield Comparison(f"rho of ReLU and a triangle at q = {variance}", value, found, 1e-12, "quadrature")
 
 
@@ -201,12 +227,12 @@ def _against_wide(which: int) -> Callable[[Stated, float], Iterator[Comparison]]
         for name, (pair, gain) in _pairs().items():
             variance, values = gain, []
             for _ in range(layers):
-                phi, true, psi = (lambda x, f=f: float(f(np.array(x))) for f in pair)
-                moments = [expect(lambda x, f=f: f(x) ** 2, variance, (1.0,)) for f in (true, psi)]
-                cross = expect(lambda x, true=true, psi=psi: true(x) * psi(x), variance, (1.0,))
+                phi, true, psi = (_on_floats(f) for f in pair)
+                moments = [expect(_squared(f), variance, (1.0,)) for f in (true, psi)]
+                cross = expect(_product(true, psi), variance, (1.0,))
                 at = {"E_cross": cross, "E_true": moments[0], "E_psi": moments[1]}
                 values.append(float(number(stated["layer"], **at)))
-                variance = gain * expect(lambda x, phi=phi: phi(x) ** 2, variance)
+                variance = gain * expect(_squared(phi), variance)
             found = _wide(pair, gain, width, nets, layers)[:, :, which]
             for depth in range(layers):
                 predicted = float(np.prod(values[layers - 1 - depth :]))

@@ -49,9 +49,9 @@ def _enumerated(stated: Stated) -> Iterator[Step]:
             z = [W[k][0] * h[0] + W[k][1] * h[1] for k in range(2)]
             slope = sp.diff(_F(t), t).subs(t, z[i]) * h[j]
             other = _F(z[1 - i])
-            pair = lambda a, b, i=i: losses[(a, b) if i == 0 else (b, a)]  # noqa: E731
+            pair = losses if i == 0 else {(b, a): loss for (a, b), loss in losses.items()}
             means = {
-                side: sum(p * pair(fired, b) for b, p in ((1, other), (0, 1 - other)))
+                side: sum(p * pair[fired, b] for b, p in ((1, other), (0, 1 - other)))
                 for fired, side in ((1, on), (0, off))
             }
             jump = stated["jump"].subs(means, simultaneous=True)
@@ -176,9 +176,13 @@ ONE_UNIT = Claim(
 
 # -------------------------------------------------------------------------------------------- smoothing-depth-flip
 def _depth_flip(stated: Stated) -> Iterator[Step]:
-    normal = lambda z: (1 + sp.erf(z / sp.sqrt(2))) / 2  # noqa: E731
-    p = lambda z: sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)  # noqa: E731
-    true = 2 * (normal(sp.Integer(1)) - normal(sp.Integer(0))) - (normal(sp.Integer(4)) - normal(sp.Integer(0)))
+    def normal(z: int) -> sp.Expr:
+        return (1 + sp.erf(z / sp.sqrt(2))) / 2
+
+    def p(z: int) -> sp.Expr:
+        return sp.exp(-(sp.Integer(z) ** 2) / 2) / sp.sqrt(2 * sp.pi)
+
+    true = 2 * (normal(1) - normal(0)) - (normal(4) - normal(0))
     through = (2 * p(0) - 4 * p(0) + 2 * p(1) - 4 * p(4)) / 2
     yield by.positive("the true derivative, over p(0), at u = (1, 4), v = (2, -1)", true)
     yield by.positive("minus the straight-through one", -through)
