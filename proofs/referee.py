@@ -174,7 +174,7 @@ class _Hearing:
         if claim.proof:
             return Road(Verdict.PROVED, f"{len(self.steps)} steps hold")
         if self.replayed or self.steps:
-            what = "its witness replays exactly and in torch" if self.replayed else f"{len(self.steps)} steps hold"
+            what = "witness replays exactly and in torch" if self.replayed else f"{len(self.steps)} steps hold"
             return Road(Verdict.REFUTED, what)
         return None
 
@@ -182,7 +182,7 @@ class _Hearing:
         if self.found is None:
             return None
         if self.found.counterexample is not None:
-            return Road(Verdict.REFUTED, f"fails at an instance found by {self.found.searcher}")
+            return Road(Verdict.REFUTED, f"counterexample found by {self.found.searcher}")
         if not self.found.cases:
             return Road(Verdict.OPEN, "no instance lies inside the scope")
         return Road(Verdict.SUPPORTED, f"{self.found.cases} cases, none fails")

@@ -147,7 +147,8 @@ def _torch_network(data: Mapping[str, Any]) -> Values:
 
     def loss() -> torch.Tensor:
         out = model(inputs)
-        return ((out - targets) ** 2).sum() / 2 if kind == "squared" else (out * targets).sum()
+        value: torch.Tensor = ((out - targets) ** 2).sum() / 2 if kind == "squared" else (out * targets).sum()
+        return value
 
     def gradient() -> list[torch.Tensor]:
         return list(torch.autograd.grad(loss(), list(model.parameters())))

@@ -67,14 +67,15 @@ def verdicts(results: Sequence[Result], console: Console) -> None:
         if not asked:
             continue
         table = Table(title=chapter, title_justify="left", title_style="bold", show_lines=True, expand=True)
-        for name, ratio in (("claim", 4), ("verdict", None), ("roads", 2), ("witness", 4), ("s", None)):
+        for name, ratio in (("claim", 4), ("verdict", None), ("roads", 4), ("witness", 6), ("s", None)):
             table.add_column(name, ratio=ratio, justify="right" if name == "s" else "left", overflow="fold")
         for result in asked:
             roads = [(name, road) for name, road in (("symbolic", result.symbolic), ("search", result.search)) if road]
             table.add_row(
-                Text(result.claim.id, style="bold") + Text(f"\n{result.claim.statement}", style="not bold"),
+                Text(result.claim.id, style="bold")
+                + Text(f"\n{result.claim.title or result.claim.statement}", style="not bold"),
                 _verdict(result),
-                "\n".join(f"{name}: {road.text}" for name, road in roads),
+                "\n".join(road.text for _, road in roads),
                 _found(result),
                 f"{result.seconds:.1f}",
             )

@@ -86,7 +86,7 @@ def test_why_prints_the_counterexample_without_each_hypothesis() -> None:
 def test_the_table_shows_verdict_roads_and_witness() -> None:
     out = run("zero-sets", "batch-mixing", "--quick").stdout
     assert "2 REFUTED" in out
-    assert "symbolic" in out
+    assert "witness replays" in out
 
 
 def test_latex_is_a_booktabs_table_with_balanced_braces() -> None:
