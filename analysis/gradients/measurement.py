@@ -6,7 +6,7 @@ share one more forward, and its loss must be the reference's to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,8 @@ def measure(
     Args:
         model: any module whose activations `untie` can reach.
         loss: ``loss(model(x), y)``, a scalar tensor.
-        batch: ``(x, y)``; where ``x`` is a tuple the model is called as ``model(*x)``.
+        batch: ``(x, y)``; where ``x`` is a tuple the model is called as ``model(*x)``, where it is a mapping as
+            ``model(**x)``.
         surrogates: names, `Surrogate` objects or ``"tied"``; each stands in for every activation at once.
         activations: which activations are untied, as `untie` takes its keys; all of the catalogue that run, where
             ``None``.
@@ -102,13 +103,16 @@ def measure(
     parameters = [parameter for parameter in owned if parameter.requires_grad]
     if not parameters:
         raise Refused("measure(model=...): no parameter of the model requires a gradient.")
-    inputs = batch[0] if isinstance(batch[0], tuple) else (batch[0],)
+
+    def output() -> Any:
+        x = batch[0]
+        return model(**x) if isinstance(x, Mapping) else model(*x) if isinstance(x, tuple) else model(x)
 
     def value() -> torch.Tensor:
-        return scalar(loss(model(*inputs), batch[1]))
+        return scalar(loss(output(), batch[1]))
 
     with untouched(model, owned, seed) as again:
-        observation = observe(model, lambda: model(*inputs))
+        observation = observe(model, output)
         keys = list(observation.activations) if activations is None else list(activations)
         if not keys:
             raise Refused(f"measure(model=...): {observation.nothing()}")

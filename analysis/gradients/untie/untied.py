@@ -56,6 +56,11 @@ def untie(
         generator: draws the seeds of random surrogates; torch's default generator where it is ``None``. The same state
             gives the same draws.
 
+    Inside the block compiled code (``torch.compile``) runs as the Python it was made from. A part under
+    ``torch.utils.checkpoint`` is run again by the backward: keep that backward inside the block, and checkpoint
+    modules, not functions; torch raises ``CheckpointError`` otherwise. A second derivative differentiates psi, and
+    goes through the replaced activations below by psi again.
+
     Returns:
         An object that is both a context manager (the model runs untied inside the block, on this thread) and a callable
         (`untied(x)` runs it once).
