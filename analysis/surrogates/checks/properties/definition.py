@@ -5,24 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 
 from ...formula import noise
 from ..check import check
-from ..record import Record, note, passed, skipped, violation
+from ..record import Outcome, Record, note, passed, skipped, violation
 from ..search import grids, reference
-from ..search.shrink import least
+from ..search.agreement import FAR, agreement
 from ..subject import Response, Subject, TargetRaised
-
-DIFFERS = 1e-4
-"""Relative difference that is a violation."""
-
-ROUNDS = 1e-6
-"""Relative difference that is a note: an epsilon in one of the two, or a constant kept in float32."""
-
-FLOOR = 1e-12
-"""Difference, relative to the supremum, that float64 arithmetic may leave anywhere."""
 
 DRAWS = 200
 
@@ -32,8 +22,15 @@ def matches_formula(subject: Subject) -> Record:
     """psi(u) is the documented formula at every u, either one-sided value counting at a jump."""
     if subject.random or subject.documented is None:
         return skipped("the formula or the backward is random: its mean is compared, see noise-mean")
-    u, factor = subject.nodes
-    return _compare(subject, u, factor, subject.documented, "the documented formula", subject.documented_at)
+    what, formula = "the documented formula", subject.adapted.formula
+    record = agreement(subject, *subject.nodes, subject.documented, subject.documented_at, what)
+    if record.outcome is not Outcome.PASSED or formula is None:
+        return record
+    single = subject.on_grid(torch.float32)
+    u = single.u[single.u.abs() <= FAR]
+    factor = single.gradient[single.u.abs() <= FAR].numpy()
+    wanted = reference.values(formula, u.double().numpy())
+    return agreement(subject, u.numpy(), factor, wanted, subject.documented_at, what, torch.float32)
 
 
 @check(declared="primitive")
@@ -52,7 +49,7 @@ def matches_primitive(subject: Subject) -> Record:
     def at(point: float) -> float:
         return float(subject.respond(torch.tensor([point], dtype=torch.float64), apply=primitive).gradient)
 
-    return _compare(subject, u, factor, derivative, "its primitive's derivative", at)
+    return agreement(subject, u, factor, derivative, at, "its primitive's derivative")
 
 
 @check(declared="parameters")
@@ -134,47 +131,6 @@ def noise_mean(subject: Subject) -> Record:
         expected=float(expected[worst]),
         python=subject.python(points[worst : worst + 1].repeat(4), torch.float64),
     )
-
-
-def _compare(subject: Subject, u: np.ndarray, factor: np.ndarray, wanted: np.ndarray, what: str, at: Any) -> Record:
-    """The factor against the values wanted, at the nodes where both are finite; jumps may lie an ulp or two apart."""
-    keep = (abs(u) <= 1e4) & np.isfinite(wanted)
-    u, factor, wanted = u[keep], factor[keep], wanted[keep]
-    near = np.stack([np.roll(wanted, shift) for shift in range(-6, 7)])
-    close = np.stack(
-        [abs(np.roll(u, shift) - u) <= 8 * np.spacing(np.maximum(abs(u), 1e-30)) for shift in range(-6, 7)]
-    )
-    low, high = np.where(close, near, np.inf).min(0), np.where(close, near, -np.inf).max(0)
-    gap = np.maximum(low - factor, factor - high).clip(min=0) - FLOOR * abs(wanted).max()
-    for allowed in (DIFFERS, ROUNDS):
-        bad = gap > allowed * np.maximum(abs(low), abs(high))
-        if not bad.any():
-            continue
-
-        def fails(point: torch.Tensor, allowed: float = allowed) -> torch.Tensor:
-            got, near = float(subject.respond(point).gradient), grids.around([float(point)], torch.float64).tolist()
-            sides = [at(side) for side in near]
-            slack = allowed * max(map(abs, sides)) + FLOOR * abs(wanted).max()
-            return torch.tensor([not min(sides) - slack <= got <= max(sides) + slack])
-
-        found = least(torch.from_numpy(u), torch.from_numpy(bad), fails)
-        assert found is not None
-        got, want = float(subject.respond(torch.tensor([found], dtype=torch.float64)).gradient), at(found)
-        ratios = factor[bad] / np.where(wanted[bad] == 0, np.nan, wanted[bad])
-        constant = bool(np.nanstd(ratios) <= 1e-6 * abs(np.nanmean(ratios))) if np.isfinite(ratios).any() else False
-        factor_text = f"; the ratio is {np.nanmean(ratios):.6g} throughout" if constant else ""
-        example = {**subject.example(found, torch.float64), "expected": want, "share": float(bad.mean())}
-        if allowed == ROUNDS:
-            return note(
-                f"agrees with {what} to {abs(got / want - 1):.1g} only at {found:g}: an epsilon in one of them",
-                **example,
-            )
-        return violation(
-            f"the backward at {found:g} is {got:.6g} and {what} {want:.6g}{factor_text}: what is trained is not what "
-            f"is described",
-            **example,
-        )
-    return passed(f"equal to {what}")
 
 
 def _others(value: Any) -> list[Any]:
