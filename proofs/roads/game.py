@@ -182,4 +182,4 @@ def number(formula: sp.Expr, **values: Number) -> Number:
     (2.5, Fraction(4, 13))
     """
     names = tuple(sorted(values))
-    return _compiled(sp.sympify(formula), names)(*(values[name] for name in names))
+    return _compiled(formula, names)(*(values[name] for name in names))

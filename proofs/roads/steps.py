@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,19 @@ class Step:
     claim: str = ""
 
 
+def expression_of(value: Any) -> Any:
+    """A SymPy expression or matrix as it is, a number exactly; text is never read as a formula.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if isinstance(value, sp.Basic | sp.MatrixBase):
+        return value
+    if isinstance(value, int | Fraction):
+        return sp.Rational(value.numerator, value.denominator)
+    raise TypeError(f"{value!r} is a {type(value).__name__}; a step takes SymPy expressions, integers and fractions.")
+
+
 def _merged(expression: sp.Expr) -> sp.Expr:
     """Sums over the same range, with what multiplies them, as one sum."""
     expression = sp.expand(expression)
@@ -62,7 +76,7 @@ def _merged(expression: sp.Expr) -> sp.Expr:
 
 def vanishes(expression: sp.Expr) -> bool:
     """Whether the expression simplifies to zero."""
-    expression = sp.sympify(expression)
+    expression = expression_of(expression)
     if expression == 0:
         return True
     if expression.has(sp.Sum):
@@ -93,7 +107,7 @@ def _sign_known(expression: sp.Expr, strict: bool) -> bool:
 
 def identity(text: str, left: Any, right: Any) -> Step:
     """``left`` = ``right``: the difference simplifies to zero (entry by entry for matrices)."""
-    a, b = sp.sympify(left), sp.sympify(right)
+    a, b = expression_of(left), expression_of(right)
     if isinstance(a, sp.MatrixBase):
         same = a.shape == b.shape and all(vanishes(entry) for entry in (a - b))
     else:
@@ -103,14 +117,14 @@ def identity(text: str, left: Any, right: Any) -> Step:
 
 def nonnegative(text: str, expression: sp.Expr) -> Step:
     """``expression`` >= 0 by the assumptions of its symbols, term by term in a sum."""
-    expression = sp.sympify(expression)
+    expression = expression_of(expression)
     known = _sign_known(expression, False)
     return Step(text, rf"{sp.latex(expression)} \ge 0", "sign from the assumptions", known, expression)
 
 
 def positive(text: str, expression: sp.Expr) -> Step:
     """``expression`` > 0 by the assumptions of its symbols (an explicit real number: by its digits)."""
-    expression = sp.sympify(expression)
+    expression = expression_of(expression)
     known = _sign_known(expression, True)
     return Step(text, rf"{sp.latex(expression)} > 0", "sign from the assumptions", known, expression, True)
 
@@ -118,10 +132,10 @@ def positive(text: str, expression: sp.Expr) -> Step:
 def squares(text: str, expression: sp.Expr, *terms: tuple[Any, Any]) -> Step:
     """``expression`` = sum of coefficient times square, over ``terms`` (coefficient >= 0, base)."""
     total = sp.Add(*(coefficient * base**2 for coefficient, base in terms))
-    signs = all(_sign_known(sp.sympify(coefficient), False) for coefficient, _ in terms)
-    real = all(sp.sympify(base).is_real for _, base in terms)
+    signs = all(_sign_known(expression_of(coefficient), False) for coefficient, _ in terms)
+    real = all(expression_of(base).is_real for _, base in terms)
     shown = sp.Add(*(sp.Mul(c, sp.Pow(b, 2, evaluate=False), evaluate=False) for c, b in terms), evaluate=False)
-    holds = signs and real and vanishes(sp.sympify(expression) - total)
+    holds = signs and real and vanishes(expression_of(expression) - total)
     return Step(text, rf"{sp.latex(expression)} = {sp.latex(shown)} \ge 0", "sum of squares", holds, expression)
 
 
@@ -130,9 +144,9 @@ def follows(text: str, goal: sp.Expr, *terms: tuple[Any, Step], strict: bool = F
 
     Strict where one multiplier and its fact are both positive.
     """
-    signs = all(step.holds and step.fact is not None and _sign_known(sp.sympify(c), False) for c, step in terms)
+    signs = all(step.holds and step.fact is not None and _sign_known(expression_of(c), False) for c, step in terms)
     total = sp.Add(*(c * step.fact for c, step in terms if step.fact is not None))
-    firm = any(step.strict and _sign_known(sp.sympify(c), True) for c, step in terms)
+    firm = any(step.strict and _sign_known(expression_of(c), True) for c, step in terms)
     holds = signs and vanishes(goal - total) and (firm or not strict)
     relation = ">" if strict else r"\ge"
     return Step(text, rf"{sp.latex(goal)} {relation} 0", "combination of earlier facts", holds, goal, strict)
@@ -148,13 +162,13 @@ def tends(text: str, expression: sp.Expr, variable: sp.Symbol, target: Any, valu
 def independent(text: str, expression: sp.Expr, *things: Any) -> Step:
     """``expression`` does not contain any of ``things``."""
     names = ", ".join(sp.latex(thing) for thing in things)
-    absent = not any(sp.sympify(expression).has(thing) for thing in things)
+    absent = not any(expression_of(expression).has(thing) for thing in things)
     return Step(text, rf"{sp.latex(expression)} \text{{ is free of }} {names}", "read off the formula", absent)
 
 
 def given(hypothesis: str, *expressions: sp.Expr, strict: bool = False) -> Step:
     """The hypothesis of that name, as the assumption that the symbols of ``expressions`` carry."""
-    known = all(_sign_known(sp.sympify(expression), strict) for expression in expressions)
+    known = all(_sign_known(expression_of(expression), strict) for expression in expressions)
     relation = ">" if strict else r"\ge"
     latex = r",\quad ".join(rf"{sp.latex(expression)} {relation} 0" for expression in expressions)
     latex = latex or rf"\text{{{hypothesis}}}"

@@ -203,6 +203,11 @@ def test_a_wrong_step_does_not(name: str) -> None:
     assert not BAD[name].holds
 
 
+def test_text_is_never_read_as_a_formula() -> None:
+    with pytest.raises(TypeError, match="'x - x' is a str"):
+        by.identity("", "x - x", 0)
+
+
 # -------------------------------------------------------------------------------------------------------- own claim
 def test_an_own_claim_about_an_own_surrogate() -> None:
     k = sp.Symbol("k", positive=True)
