@@ -12,7 +12,7 @@ from sympy.stats.rv import random_symbols
 
 from ..errors import Refused
 from .formula import evaluation, sign
-from .formula.calculus.derivative import derivative
+from .formula.calculus.rewriting import derivative
 from .formula.parameters import checked, exact_decimals, merged
 from .surrogate import Surrogate
 

@@ -1,0 +1,109 @@
+"""All real roots of a smooth expression, exactly, for the expressions that break points are made of."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+from ...symbols import u
+from .numbers import Undecided, compare, sign_of
+from .sturm import closed_roots, real_roots
+
+_DEGREE = 24
+"""Polynomials of a higher degree are left alone."""
+
+_INVERSES = {
+    sp.exp: (sp.log, 0, sp.oo),
+    sp.log: (sp.exp, -sp.oo, sp.oo),
+    sp.tanh: (lambda t: sp.log((1 + t) / (1 - t)) / 2, -1, 1),
+    sp.sinh: (sp.asinh, -sp.oo, sp.oo),
+    sp.asinh: (sp.sinh, -sp.oo, sp.oo),
+    sp.atan: (lambda t: sp.sin(t) / sp.cos(t), -sp.pi / 2, sp.pi / 2),
+}
+"""Injective functions with their inverses, and the open interval that they take their values in."""
+
+
+def roots(expression: sp.Expr) -> tuple[sp.Expr, ...]:
+    """Every real u at which the expression is 0, ascending; none for an expression that has no u.
+
+    Raises:
+        Undecided: they have no closed form that is sure to be found.
+    """
+    return tuple(ascending(_roots(expression)))
+
+
+def ascending(points: set[sp.Expr]) -> list[sp.Expr]:
+    """Numbers in order, equal ones once."""
+    ordered: list[sp.Expr] = []
+    for point in points:
+        place = 0
+        while place < len(ordered) and compare(ordered[place], point) < 0:
+            place += 1
+        if place == len(ordered) or compare(ordered[place], point) != 0:
+            ordered.insert(place, point)
+    return ordered
+
+
+def _roots(expression: sp.Expr) -> set[sp.Expr]:
+    if not expression.has(u):
+        return set()
+    if isinstance(expression, sp.Mul):
+        return set().union(*(_roots(factor) for factor in expression.args))
+    if isinstance(expression, sp.Pow) and expression.base.has(u):
+        if expression.exp.is_number:
+            return _roots(expression.base) if sign_of(expression.exp) > 0 else set()
+        raise Undecided(f"the roots of {expression}")
+    if isinstance(expression, sp.exp) or (isinstance(expression, sp.Pow) and sign_of(expression.base) > 0):
+        return set()
+    if expression.is_polynomial(u):
+        return _polynomial(expression)
+    shared = sp.factor_terms(expression)
+    if isinstance(shared, sp.Mul) and shared != expression:
+        return _roots(shared)
+    return _inverted(expression)
+
+
+def _polynomial(expression: sp.Expr) -> set[sp.Expr]:
+    if degree_bound(expression) > _DEGREE:
+        raise Undecided(f"the roots of a polynomial of degree above {_DEGREE}")
+    polynomial = sp.Poly(expression, u)
+    if polynomial.is_zero:
+        return set()
+    if all(coefficient.is_Rational for coefficient in polynomial.all_coeffs()):
+        found = {root.exact for root in real_roots(polynomial)}
+        if None in found:
+            raise Undecided(f"the roots of {expression} in closed form")
+        return found
+    if polynomial.degree() > 2:
+        raise Undecided(f"the roots of {expression}")
+    sign_of(polynomial.LC())
+    return set(closed_roots(polynomial))
+
+
+def _inverted(expression: sp.Expr) -> set[sp.Expr]:
+    """Roots of a polynomial in one injective function of u."""
+    inner = {node for node in expression.atoms(sp.Function) if node.has(u)}
+    outer = [node for node in inner if not any(node in other.args[0].atoms(sp.Function) for other in inner - {node})]
+    if len(outer) != 1 or type(outer[0]) not in _INVERSES:
+        raise Undecided(f"the roots of {expression}")
+    node = outer[0]
+    value = sp.Dummy("t", real=True)
+    reduced = expression.xreplace({node: value})
+    if reduced.has(u) or not reduced.is_polynomial(value):
+        raise Undecided(f"the roots of {expression}")
+    inverse, low, high = _INVERSES[type(node)]
+    found: set[sp.Expr] = set()
+    for root in _polynomial(reduced.xreplace({value: u})):
+        if compare(sp.sympify(low, strict=True), root) < 0 < compare(sp.sympify(high, strict=True), root):
+            found |= _roots(node.args[0] - inverse(root))
+    return found
+
+
+def degree_bound(expression: sp.Expr, variable: sp.Symbol = u) -> int:
+    """A bound on the degree of a rational function and of its parts, without expanding it."""
+    if isinstance(expression, sp.Add):
+        return max(degree_bound(term, variable) for term in expression.args)
+    if isinstance(expression, sp.Mul):
+        return sum(degree_bound(factor, variable) for factor in expression.args)
+    if isinstance(expression, sp.Pow) and expression.exp.is_Integer:
+        return abs(int(expression.exp)) * degree_bound(expression.base, variable)
+    return int(expression.has(variable))
