@@ -1,24 +1,149 @@
-"""Values of a formula (provisional: plain float64)."""
+"""Values of a formula at tensors and arrays, differentiable to any order.
+
+What is computed is decided once per formula and dtype (`plans.choose`); here stand only the tensors' concerns: dtype,
+noise, derivatives and transforms. The derivative of a formula is the symbolic one, evaluated in the same way, so no
+derivative passes through the arithmetic.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import sympy as sp
 import torch
-from sympy.stats.rv import random_symbols
+from sympy.stats.rv import RandomSymbol
+from torch.autograd import forward_ad
 
-from ..symbols import u
+from ...errors import Refused
+from .calculus.rewriting import derivative
+from .numerics.draws import draw
+from .numerics.plans import choose
+from .numerics.program import noise_of
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def evaluate(formula: sp.Expr, preactivation: Any, *, generator: torch.Generator | None = None) -> Any:
-    """psi at each entry."""
-    if isinstance(preactivation, np.ndarray):
-        return evaluate(formula, torch.from_numpy(preactivation), generator=generator).numpy()
-    noise = random_symbols(formula)
-    draws = [torch.rand(preactivation.shape, generator=generator, dtype=torch.float64) for _ in noise]
-    plain = [sp.Symbol(f"noise{i}") for i in range(len(noise))]
-    code = sp.lambdify([u, *plain], formula.subs(dict(zip(noise, plain, strict=True))), "torch")
-    value = torch.as_tensor(code(preactivation.double(), *draws), dtype=torch.float64)
-    return value.broadcast_to(preactivation.shape).to(preactivation.dtype)
+    """The formula at each entry, in the dtype, device and shape of ``preactivation``.
+
+    Finite for every finite entry and within a few units in the last place; saturates instead of overflowing. At
+    infinity the formula's limit; NaN at NaN.
+
+    Args:
+        formula: in ``downslope.u`` and random symbols.
+        preactivation: torch tensor (float64, float32, bfloat16 or float16) or NumPy array (float64, float32, float16).
+        generator: of the noise, drawn for each entry; torch's default generator where ``None``.
+
+    Raises:
+        Refused: the dtype is not one of these, or the formula holds what cannot be evaluated.
+    """
+    if isinstance(preactivation, np.ndarray | np.generic):
+        given = np.asarray(preactivation)
+        if given.dtype not in (np.float64, np.float32, np.float16):
+            raise Refused(f"preactivation has dtype {given.dtype}: use float64, float32 or float16.")
+        native = np.ascontiguousarray(given, dtype=given.dtype.newbyteorder("=")).reshape(given.shape)
+        # from_numpy warns of arrays that cannot be written to; a copy is cheap beside what follows.
+        tensor = torch.from_numpy(native if native.flags.writeable else native.copy())
+        return evaluate(formula, tensor, generator=generator).numpy()
+    if not isinstance(preactivation, torch.Tensor):
+        raise Refused(
+            f"preactivation={preactivation!r} is a {type(preactivation).__name__}: give a torch tensor or NumPy array."
+        )
+    if preactivation.dtype not in _DTYPES:
+        raise Refused(f"preactivation has dtype {preactivation.dtype}: use float64, float32, bfloat16 or float16.")
+    noise: tuple[torch.Tensor, ...] = ()
+    if symbols := noise_of(formula):
+        noise = _Noise.apply(preactivation, symbols, generator)  # type: ignore[no-untyped-call]
+    return _value(formula, preactivation, noise)
+
+
+def _value(formula: sp.Expr, u: torch.Tensor, noise: Sequence[torch.Tensor]) -> torch.Tensor:
+    if torch.compiler.is_compiling():
+        # A plan is chosen by running it: the compiler is to take the values, and not to trace the choice.
+        return _uncompiled(formula, u, noise)
+    recorded = u.requires_grad and torch.is_grad_enabled()
+    if recorded or forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+        return _Value.apply(formula, u, *noise)  # type: ignore[no-any-return, no-untyped-call]
+    return choose(formula, u.dtype).plan(u.detach(), *noise)
+
+
+# Loads the compiler only where something is compiled, as torch's own optimizers do.
+_uncompiled = torch._disable_dynamo(lambda formula, u, noise: _value(formula, u, noise))  # type: ignore[attr-defined]
+
+
+class _Noise(torch.autograd.Function):
+    """Draws for each entry of a tensor. Under vmap it sees the whole batch, and draws for each entry of that."""
+
+    @staticmethod
+    def forward(
+        u: torch.Tensor, symbols: Sequence[RandomSymbol], generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, ...]:
+        """The draws, float64, by the symbols' order."""
+        return tuple(draw(symbol, u.shape, u.device, generator) for symbol in symbols)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        """Noise does not depend on the preactivation."""
+        ctx.count = len(output)
+        ctx.mark_non_differentiable(*output)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> Any:
+        """Nothing to pass on."""
+        return None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """No tangent."""
+        return (None,) * ctx.count
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        u: torch.Tensor,
+        symbols: Sequence[RandomSymbol],
+        generator: torch.Generator | None,
+    ) -> Any:
+        """For the whole batch."""
+        drawn = _Noise.apply(u, symbols, generator)  # type: ignore[no-untyped-call]
+        return drawn, tuple(in_dims[0] for _ in drawn)
+
+
+class _Value(torch.autograd.Function):
+    """The formula; its derivative is the formula's derivative, at the same draw."""
+
+    @staticmethod
+    def forward(formula: sp.Expr, u: torch.Tensor, *noise: torch.Tensor) -> torch.Tensor:
+        """By the plan for its dtype."""
+        return choose(formula, u.dtype).plan(u, *noise)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        """Keeps u and the draw."""
+        ctx.formula, *kept = inputs
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        """The upstream gradient times the derivative."""
+        u, *noise = ctx.saved_tensors
+        return None, upstream * _value(derivative(ctx.formula), u, noise), *(None for _ in noise)
+
+    @staticmethod
+    def jvp(ctx: Any, _formula: Any, tangent: torch.Tensor | None, *_noise: Any) -> Any:
+        """The tangent times the derivative."""
+        u, *noise = ctx.saved_tensors
+        return None if tangent is None else tangent * _value(derivative(ctx.formula), u, noise)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], formula: sp.Expr, *tensors: torch.Tensor) -> Any:
+        """Elementwise, so the batch is one more dimension, put in front."""
+        fronted = [
+            tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+            for tensor, dim in zip(tensors, in_dims[1:], strict=True)
+        ]
+        return _value(formula, fronted[0], fronted[1:]), 0

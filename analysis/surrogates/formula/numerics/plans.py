@@ -1,0 +1,180 @@
+"""The cheapest way to compute a formula in a dtype that agrees with the accurate values.
+
+The ladder: torch's operations in the dtype; the same in float64, rounded once; in pairs of float64; and, where all of
+these fail, the accurate values themselves. For a 16-bit dtype the accurate values of all 65536 inputs are a table. A
+rung is taken if at every point of the probe it is within `LIMIT` units in the last place (a difference below the
+smallest normal number counts as agreement).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import sympy as sp
+import torch
+from torch import Tensor
+
+from ..arithmetic import paired, plain
+from ..arithmetic.wide.pairs import Pair
+from . import accurate, probe
+from .draws import draw
+from .forms import bounded, canonical, saturating
+from .program import Program, noise_of, program
+
+LIMIT = 2.5
+"""Units in the last place that a plan may be off at the probe's points; in a 16-bit dtype it has to be right."""
+
+_PART = 1 << 14  # entries
+_EXCEPTIONS = 3  # so many single inputs may be looked up, e.g. 0 for sin(u) / u
+
+Plan = Callable[..., Tensor]
+"""From the preactivation and the noise (float64) to the values, in the preactivation's dtype."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan and its rung: ``plain``, ``float64``, ``paired``, ``accurate`` or ``table``."""
+
+    rung: str
+    plan: Plan
+
+
+@lru_cache(maxsize=512)
+def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
+    """The plan for a formula in a dtype.
+
+    Raises:
+        Refused: the formula holds what cannot be evaluated, or has no real value somewhere on the line.
+    """
+    formula = canonical(formula)
+    points = probe.points(formula, dtype)
+    generator = torch.Generator().manual_seed(1)
+    noise = [draw(symbol, points.shape, points.device, generator) for symbol in noise_of(formula)]
+    right = accurate.values(formula, dtype, [points.to(torch.float64), *noise])
+    for rung, plan in _rungs(formula, dtype):
+        for variant in _variants(plan, points, noise, right):
+            if bool(near(variant(points, *noise), right).all()):
+                return Choice(rung, variant)
+    if dtype.itemsize == 2 and not noise:
+        return Choice("table", _in_table(right))
+    return Choice("accurate", lambda u, *noise: accurate.values(formula, dtype, [u.to(torch.float64), *noise]))
+
+
+def near(value: Tensor, right: Tensor) -> Tensor:
+    """Where values are as near to the right ones as `LIMIT` says, and as finite as they are."""
+    kind = torch.finfo(right.dtype)
+    limit = LIMIT if right.dtype.itemsize > 2 else 0.5
+    given, wanted = value.to(torch.float64), right.to(torch.float64)
+    unit = torch.ldexp(torch.full_like(wanted, kind.eps), torch.frexp(wanted).exponent - 1)
+    close = (given - wanted).abs() <= (limit * unit).clamp(min=kind.tiny)
+    return close | (given == wanted) | (given.isnan() & wanted.isnan())
+
+
+def _rungs(formula: sp.Expr, dtype: torch.dtype) -> Iterator[tuple[str, Plan]]:
+    codes = [program(formula)]
+    if dtype.itemsize == 2:
+        if all(step.operation in plain.SAME_EVERYWHERE for step in codes[0].steps):
+            yield from _in_floats("plain", codes, dtype)
+        if len(codes[0].inputs) == 1:
+            return  # a table is as fast, and every entry of it is right
+    codes = list(dict.fromkeys(program(form) for form in (formula, bounded(formula), saturating(formula))))
+    if dtype == torch.float32:
+        yield from _in_floats("plain", codes, dtype)
+    for rung, plan in _in_floats("float64", codes, torch.float64):
+        yield rung, _in_parts(plan)
+    for code in codes:
+        yield "paired", _in_parts(_in_pairs(code))
+
+
+def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Iterator[tuple[str, Plan]]:
+    """torch's operations in one dtype."""
+    for code in codes:
+        try:
+            run = code.bind(partial(plain.arithmetic, dtype=dtype))
+        except plain.Unfit:
+            continue
+
+        def plan(u: Tensor, *noise: Tensor, run: Callable[..., Any] = run) -> Tensor:
+            value = run([u.to(dtype), *(number.to(dtype) for number in noise)])
+            value = value.to(u.dtype) if isinstance(value, Tensor) else value
+            return torch.clamp(u, value, value)  # the value, but NaN where u is NaN
+
+        yield rung, plan
+
+
+def _in_pairs(code: Program) -> Plan:
+    """Pairs of float64."""
+
+    @lru_cache
+    def bound(device: torch.device) -> Callable[[Sequence[Pair]], Any]:
+        return code.bind(partial(paired.arithmetic, device=device))
+
+    def plan(u: Tensor, *noise: Tensor) -> Tensor:
+        highs = [number.to(torch.float64) for number in (u, *noise)]
+        value = bound(u.device)([Pair(high, torch.zeros_like(high)) for high in highs]).hi.to(u.dtype)
+        return torch.clamp(u, value, value)
+
+    return plan
+
+
+def _in_parts(plan: Plan) -> Plan:
+    """A plan with many temporary tensors, on a CPU part by part, so that they stay in the cache."""
+
+    def parts(u: Tensor, *noise: Tensor) -> Tensor:
+        size = _PART * torch.get_num_threads()
+        if u.device.type != "cpu" or u.numel() <= size or any(number.shape != u.shape for number in noise):
+            return plan(u, *noise)
+        pieces = zip(*(each.reshape(-1).split(size) for each in (u, *noise)), strict=True)
+        return torch.cat([plan(*piece) for piece in pieces]).view(u.shape)
+
+    return parts
+
+
+def _in_table(right: Tensor) -> Plan:
+    """All values of a 16-bit dtype, in the order of their bits."""
+
+    @lru_cache
+    def on(device: torch.device) -> Tensor:
+        return right.to(device)
+
+    def plan(u: Tensor) -> Tensor:
+        bits = u.reshape(-1).view(torch.int16).to(torch.int32).bitwise_and_(0xFFFF)
+        return on(u.device).index_select(0, bits).view(u.shape)
+
+    return plan
+
+
+def _variants(plan: Plan, points: Tensor, noise: Sequence[Tensor], right: Tensor) -> Iterator[Plan]:
+    """A plan as it is; at the largest number in place of infinity; saturated, with a few inputs looked up."""
+    yield plan
+
+    def clamped(u: Tensor, *noise: Tensor) -> Tensor:
+        largest = torch.finfo(u.dtype).max
+        return plan(u.clamp(-largest, largest), *noise)
+
+    yield clamped
+
+    def saturated(u: Tensor) -> Tensor:
+        largest = torch.finfo(u.dtype).max
+        return clamped(u).clamp(-largest, largest)
+
+    if noise:
+        return
+    found = saturated(points)
+    wrong = ~near(found, right)
+    exceptions = dict(zip(points[wrong].tolist(), right[wrong].tolist(), strict=True))
+    missed_root = (right == 0) & (found.abs() < torch.finfo(torch.float64).eps)
+    singled_out = points.isinf() | found.isnan() | missed_root
+    if len(exceptions) > _EXCEPTIONS or bool((wrong & ~singled_out).any()):
+        return
+
+    def corrected(u: Tensor) -> Tensor:
+        value = saturated(u)
+        for exception, its_value in exceptions.items():
+            value = torch.where(u == exception, its_value, value)
+        return value
+
+    yield corrected

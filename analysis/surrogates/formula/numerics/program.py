@@ -1,0 +1,275 @@
+"""A formula as a list of steps, which any of the arithmetics can carry out.
+
+The tree is walked once; equal subexpressions become one step. A comparison is always with a number, so that an
+arithmetic can decide it exactly.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
+from typing import Any, NamedTuple, Protocol
+
+import sympy as sp
+from sympy.codegen.cfunctions import expm1, log1p
+from sympy.stats.rv import RandomSymbol, random_symbols
+
+from ....errors import Refused
+from ...symbols import u
+from .forms import erfc
+
+
+class Step(NamedTuple):
+    """One operation on registers; ``setting`` is what it needs beside them."""
+
+    operation: str
+    arguments: tuple[int, ...]
+    setting: Hashable = None
+
+
+class Arithmetic(Protocol):
+    """What carries a program out: a table of operations by name, each given the step's setting."""
+
+    def __call__(self, operation: str, setting: Any) -> Any:
+        """The function of a step; the value itself of a ``number``."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Registers hold the inputs (``u``, then the noise by name), then the value of each step; the last is the result."""
+
+    inputs: tuple[sp.Expr, ...]
+    steps: tuple[Step, ...]
+
+    def bind(self, arithmetic: Arithmetic) -> Callable[[Sequence[Any]], Any]:
+        """The program in an arithmetic: from the inputs to the result."""
+        template, code = self._bound(arithmetic)
+        last = {index: slot for slot, _, arguments in code for index in arguments}
+        count = len(self.inputs)
+        # A value is dropped after its last use: its memory serves the next one.
+        freeing = [
+            (slot, function, arguments, [index for index in set(arguments) if last[index] == slot])
+            for slot, function, arguments in code
+        ]
+
+        def run(inputs: Sequence[Any]) -> Any:
+            registers = template.copy()
+            registers[:count] = inputs
+            for slot, function, arguments, dead in freeing:
+                registers[slot] = function(*[registers[index] for index in arguments])
+                for index in dead:
+                    registers[index] = None
+            return registers[-1]
+
+        return run
+
+    def trace(self, arithmetic: Arithmetic, inputs: Sequence[Any]) -> list[Any]:
+        """All registers."""
+        registers, code = self._bound(arithmetic)
+        registers[: len(self.inputs)] = inputs
+        for slot, function, arguments in code:
+            registers[slot] = function(*[registers[index] for index in arguments])
+        return registers
+
+    def _bound(self, arithmetic: Arithmetic) -> tuple[list[Any], list[tuple[int, Callable[..., Any], tuple[int, ...]]]]:
+        registers: list[Any] = [None] * (len(self.inputs) + len(self.steps))
+        code = []
+        for slot, step in enumerate(self.steps, len(self.inputs)):
+            meaning = arithmetic(step.operation, step.setting)
+            if step.operation == "number":
+                registers[slot] = meaning
+            else:
+                code.append((slot, meaning, step.arguments))
+        return registers, code
+
+
+@lru_cache(maxsize=1024)
+def noise_of(formula: sp.Expr) -> tuple[RandomSymbol, ...]:
+    """The random symbols, by name."""
+    return tuple(sorted(random_symbols(formula), key=lambda symbol: str(symbol.name)))
+
+
+@lru_cache(maxsize=1024)
+def program(formula: sp.Expr) -> Program:
+    """The steps of a formula.
+
+    Raises:
+        Refused: it holds a symbol without a value or a function that has no code here, or a number that is not real.
+    """
+    inputs = (u, *noise_of(formula))
+    writer = _Writer(formula, inputs)
+    writer.value(formula)
+    return Program(inputs, tuple(writer.written))
+
+
+_FUNCTIONS: dict[type[sp.Basic], str] = {
+    sp.exp: "exp",
+    expm1: "expm1",
+    sp.log: "log",
+    log1p: "log1p",
+    sp.sin: "sin",
+    sp.cos: "cos",
+    sp.atan: "atan",
+    sp.tanh: "tanh",
+    sp.sinh: "sinh",
+    sp.cosh: "cosh",
+    sp.erf: "erf",
+    erfc: "erfc",
+    sp.erfc: "erfc",
+    sp.Abs: "absolute",
+    sp.sign: "sign",
+    sp.floor: "floor",
+    sp.ceiling: "ceiling",
+    sp.Max: "maximum",
+    sp.Min: "minimum",
+}
+
+_RELATIONS: dict[type[sp.Basic], Callable[[Any, Any], Any]] = {
+    sp.StrictLessThan: operator.lt,
+    sp.LessThan: operator.le,
+    sp.StrictGreaterThan: operator.gt,
+    sp.GreaterThan: operator.ge,
+    sp.Equality: operator.eq,
+    sp.Unequality: operator.ne,
+}
+_MIRRORED = {operator.lt: operator.gt, operator.le: operator.ge, operator.gt: operator.lt, operator.ge: operator.le}
+
+
+@dataclass
+class _Writer:
+    """Writes steps; each method returns the register of what it was given."""
+
+    formula: sp.Expr
+    inputs: Sequence[sp.Expr]
+    written: dict[Step, int] = field(default_factory=dict)
+
+    def step(self, operation: str, *arguments: int, setting: Hashable = None) -> int:
+        # A step that is there already keeps its register: equal subexpressions are computed once.
+        return self.written.setdefault(Step(operation, arguments, setting), len(self.inputs) + len(self.written))
+
+    def refuse(self, part: object, why: str) -> Refused:
+        return Refused(f"formula {self.formula}: {part} {why}")
+
+    def value(self, expr: sp.Expr) -> int:
+        if expr in self.inputs:
+            return self.inputs.index(expr)
+        if not expr.has(*self.inputs) and expr.is_number:
+            return self.number(expr)
+        if isinstance(expr, sp.Add):
+            return self.sum(expr)
+        if isinstance(expr, sp.Mul):
+            return self.product(expr)
+        if isinstance(expr, sp.Pow):
+            return self.power(*expr.as_base_exp())
+        if isinstance(expr, sp.Piecewise):
+            return self.piecewise(expr)
+        if type(expr) in _FUNCTIONS:
+            name, arguments = _FUNCTIONS[type(expr)], [self.value(part) for part in expr.args]
+            if len(arguments) == 1:
+                return self.step(name, *arguments)
+            return reduce(lambda a, b: self.step(name, a, b), arguments)
+        if isinstance(expr, sp.Symbol):
+            raise self.refuse(
+                f"the symbol {expr}", "has no value; give it one, or use downslope.u for the preactivation."
+            )
+        known = ", ".join(sorted({kind.__name__ for kind in _FUNCTIONS}))
+        raise self.refuse(
+            f"the function {type(expr).__name__}",
+            f"cannot be evaluated. Write it with + - * / powers, Piecewise and {known}.",
+        )
+
+    def number(self, expr: sp.Expr) -> int:
+        value = expr.evalf(20)
+        if expr is not sp.nan and not (value.is_Float or value.is_Integer or value.is_Rational):
+            raise self.refuse(f"the constant {expr}", "is not a finite real number.")
+        return self.step("number", setting=expr)
+
+    def sum(self, expr: sp.Add) -> int:
+        constant, terms = expr.as_independent(*self.inputs, as_Add=True)
+        plus = [term for term in terms.as_ordered_terms() if not term.could_extract_minus_sign()]
+        minus = [-term for term in terms.as_ordered_terms() if term.could_extract_minus_sign()]
+        if constant != 0:
+            (plus if plus or constant.is_positive else minus).append(
+                constant if plus or constant.is_positive else -constant
+            )
+        if not plus:
+            return self.step("negative", self.value(-expr))
+        total = reduce(lambda a, b: self.step("add", a, b), map(self.value, plus))
+        return reduce(lambda a, b: self.step("subtract", a, b), map(self.value, minus), total)
+
+    def product(self, expr: sp.Mul) -> int:
+        constant, rest = expr.as_independent(*self.inputs, as_Add=False)
+        if constant == -1:
+            return self.step("negative", self.value(rest))
+        above, below = [], []
+        for factor in sp.Mul.make_args(rest):
+            base, exponent = factor.as_base_exp() if isinstance(factor, sp.Pow) else (factor, sp.S.One)
+            inverse = exponent.is_number and exponent.is_negative
+            (below if inverse else above).append(self.power(base, -exponent if inverse else exponent))
+        if constant != 1 or not above:
+            above.append(self.number(constant))
+        value = reduce(lambda a, b: self.step("multiply", a, b), above)
+        return self.step("divide", value, reduce(lambda a, b: self.step("multiply", a, b), below)) if below else value
+
+    def power(self, base: sp.Expr, exponent: sp.Expr) -> int:
+        if exponent == 1:
+            return self.value(base)
+        if exponent.is_number and exponent.is_negative:
+            return self.step("divide", self.number(sp.S.One), self.power(base, -exponent))
+        if exponent.is_Integer:
+            return self.step("power", self.value(base), setting=int(exponent))
+        if (2 * exponent).is_Integer:
+            root = self.step("sqrt", self.value(base))
+            whole = exponent - sp.Rational(1, 2)
+            return self.step("multiply", self.power(base, whole), root) if whole else root
+        if exponent.is_number:
+            return self.step("real_power", self.value(base), setting=exponent)
+        return self.step("exp", self.step("multiply", self.value(exponent), self.value(sp.log(base))))
+
+    def piecewise(self, expr: sp.Piecewise) -> int:
+        *first, (last, condition) = expr.args
+        pairs = first if condition == sp.true else expr.args
+        value = self.value(last if condition == sp.true else sp.nan)
+        for branch, condition in reversed(pairs):
+            value = self.step("choose", self.condition(condition), self.value(branch), value)
+        return value
+
+    def condition(self, condition: sp.Basic) -> int:
+        if isinstance(condition, sp.And | sp.Or):
+            name = "both" if isinstance(condition, sp.And) else "either"
+            return reduce(lambda a, b: self.step(name, a, b), map(self.condition, condition.args))
+        if isinstance(condition, sp.Not):
+            return self.step("negated", self.condition(condition.args[0]))
+        if type(condition) not in _RELATIONS:
+            raise self.refuse(f"the condition {condition}", "cannot be evaluated. Write it with < <= > >= == != & | ~.")
+        left, right = condition.args
+        relation = _RELATIONS[type(condition)]
+        if left.is_number:
+            left, right, relation = right, left, _MIRRORED.get(relation, relation)
+        if not right.is_number:
+            left, right = left - right, sp.S.Zero
+        return self.comparison(left, relation, right)
+
+    def comparison(self, left: sp.Expr, relation: Callable[[Any, Any], Any], bound: sp.Expr) -> int:
+        """``left relation bound``, brought to ``u relation number`` or ``|u| relation number`` where that is possible."""
+        if left.is_number:
+            return self.step("number", setting=bool(relation(left, bound)))
+        inner = left.args[0] if isinstance(left, sp.Abs) else left
+        slope = inner.diff(u) if inner.free_symbols == {u} and not inner.has(sp.Piecewise) else sp.S.Zero
+        if not slope.is_number or slope == 0 or inner.has(sp.Abs, sp.floor, sp.Max, sp.Min):
+            return self.step("compare", self.value(left), setting=(relation, bound))
+        shift = inner.subs(u, 0)
+        if inner is left:
+            mirrored = _MIRRORED.get(relation, relation) if slope.is_negative else relation
+            return self.step("compare", self.value(u), setting=(mirrored, (bound - shift) / slope))
+        if shift == 0:
+            return self.step("compare", self.value(sp.Abs(u)), setting=(relation, bound / abs(slope)))
+        inside = relation in (operator.lt, operator.le, operator.ne)
+        opposite = _MIRRORED.get(relation, relation)
+        return self.step(
+            "both" if inside else "either",
+            self.comparison(inner, relation, bound),
+            self.comparison(inner, opposite, -bound),
+        )
