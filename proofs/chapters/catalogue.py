@@ -1,7 +1,8 @@
 """Chapter `catalogue`: the theorems of each surrogate of the catalogue, made by iterating it.
 
-For each entry: its sign on the whole line; the ratio psi/phi' over the body of each differentiable activation and the
-Kantorovich angle that follows; the mean-field rho against each. A random factor enters by its mean.
+For each entry: its sign on the whole line, its integral and its bound over |u| <= 60; the ratio psi/phi' over the body
+of each differentiable activation and the Kantorovich angle that follows; the mean-field rho against each. A random
+factor enters by its mean.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from .expectations.meanfield import MEANFIELD_COSINE
 
 STEPS = ("identity", "sign", "heaviside", "round")
 """Activations whose derivative is constant or vanishes almost everywhere: no ratio and no rho of interest."""
+
+REACH = 60.0
+"""Integrals and signs are sampled over |u| <= REACH, where plain exponentials do not overflow."""
 
 BODY = 2.0
 """Ratios are taken over |u| <= 2, where most of the mass of a standard normal preactivation lies."""
@@ -73,6 +77,18 @@ def _normal_mean(values: Values, edges: list[float], order: int) -> float:
     return float(((high - low) / 2 * weights * values(z) * density).sum())
 
 
+def _mass(values: Values, edges: list[float], order: int) -> float:
+    """The integral over |u| <= REACH: Gauss and Legendre in asinh(u), so that far tails take few panels."""
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(order)
+    end = np.arcsinh(REACH)
+    marks = np.unique(np.concatenate([np.linspace(-end, end, 401), np.arcsinh(edges)]))
+    low, high = marks[:-1, None], marks[1:, None]
+    s = (low + high) / 2 + (high - low) / 2 * nodes
+    return float(((high - low) / 2 * weights * values(np.sinh(s)) * np.cosh(s)).sum())
+
+
 def _rho(psi: Values, slope: Values, edges: list[float], order: int) -> float:
     def mean(one: Values, other: Values) -> float:
         return _normal_mean(lambda z: one(z) * other(z), edges, order)
@@ -98,14 +114,19 @@ def _compared(surrogate: Surrogate, said: Surrogate) -> Callable[[Stated, float]
         import numpy as np
 
         psi = _values(surrogate.mean)
-        line = np.concatenate(
-            [np.linspace(-60, 60, 24_001), np.geomspace(1e-9, 1e3, 500), -np.geomspace(1e-9, 1e3, 500)]
-        )
+        near = np.geomspace(1e-9, REACH, 500)
+        line = np.concatenate([np.linspace(-REACH, REACH, 24_001), near, -near])
         negative = bool((psi(line) < 0).any())
         proved = said.sign.sign.value == "indefinite"
         yield Comparison(
             "whether psi is negative on a grid of the line", float(proved), float(negative), 0.0, "sampling"
         )
+        own = _edges(surrogate.mean)
+        mass, rough_mass = _mass(psi, own, 30), _mass(psi, own, 20)
+        what = f"integral over |u| <= {REACH:g}"
+        yield Comparison(what, mass, rough_mass, 1e-9 * (1 + abs(mass)), "quadrature")
+        largest, apart = float(np.abs(psi(line)).max()), float(np.abs(psi(np.linspace(-REACH, REACH, 7_919))).max())
+        yield Comparison("largest |psi| on a grid of the line", largest, apart, 0.05 * largest, "sampling")
         for name, slope in derivatives().items():
             edges = sorted({*_edges(surrogate.mean), *_edges(ACTIVATIONS[name].tied.formula)})
             fine, coarse = _rho(psi, slope, edges, 40), _rho(psi, slope, edges, 24)
