@@ -42,7 +42,8 @@ def provenance(*, seed: int | None = None, device: str = "cpu", **more: Any) -> 
         "seed": seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return {**said, **more}
+    said.update(more)
+    return said
 
 
 def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:

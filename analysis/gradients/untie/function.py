@@ -21,7 +21,7 @@ import torch
 from ...errors import Refused
 from ...surrogates.surrogate import Surrogate
 
-Native = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+Native = Callable[..., torch.Tensor]
 
 # Saved beside the preactivation. A checkpoint that recomputes the forward natively would put the activation's OUTPUT
 # where the preactivation was; it meets a missing or misshapen tensor here instead, and that cannot pass in silence.
@@ -130,7 +130,7 @@ class Replaced(torch.autograd.Function):
         preactivation: torch.Tensor, second: torch.Tensor | None, mark: torch.Tensor, native: Native, backward: Backward
     ) -> torch.Tensor:
         """The activation itself."""
-        return native(preactivation, second)
+        return native(preactivation) if second is None else native(preactivation, second)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
@@ -183,7 +183,7 @@ def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Nati
     Args:
         preactivation: u.
         second: a tensor that the value depends on beside u: Heaviside's value at zero, or the value itself.
-        native: computes the value from both.
+        native: computes the value from u, and from ``second`` where there is one.
         backward: the backward.
     """
     if torch._C._are_functorch_transforms_active():

@@ -181,12 +181,10 @@ class Replacing(TorchFunctionMode):
         else:
             value = None
 
-        def native(u: torch.Tensor, value: torch.Tensor | None) -> torch.Tensor:
-            u = u.clone() if in_place else u
-            output = func(u, *rest, **kwargs) if value is None else func(u, value, *rest, **kwargs)
-            return output  # type: ignore[no-any-return]
+        def native(u: torch.Tensor, *value: torch.Tensor) -> torch.Tensor:
+            return func(u.clone() if in_place else u, *value, *rest, **kwargs)  # type: ignore[no-any-return]
 
-        output = apply(u, value, native, backward)
+        output = apply(u, value, native if in_place or rest or kwargs else func, backward)
         return given.copy_(output) if in_place else output
 
     def _backward(
@@ -270,6 +268,5 @@ class _Cut:
     inner: torch.Tensor
 
 
-def _second(_: torch.Tensor, output: torch.Tensor | None) -> torch.Tensor:
-    assert output is not None
+def _second(_: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
     return output.clone()

@@ -203,9 +203,21 @@ def per_sample_spread(gradients: torch.Tensor) -> torch.Tensor:
     return gradients.std(0).max()
 
 
-def test_vmap_asks_how_to_draw(model: nn.Module, x: torch.Tensor) -> None:
-    with pytest.raises(RuntimeError, match="randomness"), ds.untie(model, {"relu": "full_jam"}, seeded()):
-        torch.func.vmap(torch.func.grad(lambda row: model(row).sum()))(x)
+@pytest.mark.parametrize("randomness", ["error", "different", "same"])
+def test_under_vmap_each_entry_has_its_own_draw_whatever_the_flag(
+    model: nn.Module, x: torch.Tensor, randomness: str
+) -> None:
+    """The draw belongs to the entry and to the generator, as in a plain backward; vmap has nothing to decide."""
+
+    def inputs_gradient(row: torch.Tensor) -> torch.Tensor:
+        return torch.func.grad(lambda row: model(row).sum())(row)
+
+    with ds.untie(model, {"relu": "full_jam"}, seeded()):
+        found = torch.func.vmap(inputs_gradient, randomness=randomness)(x)
+    z = x.clone().requires_grad_()
+    with ds.untie(model, {"relu": "full_jam"}, seeded()):
+        expected = torch.autograd.grad(model(z).sum(), z)[0]
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_mean_over_draws_is_the_gradient_of_the_mean(model: nn.Module, x: torch.Tensor) -> None:
