@@ -20,7 +20,7 @@ from ...errors import Refused
 from .calculus.rewriting import derivative
 from .numerics.draws import draw
 from .numerics.plans import choose
-from .numerics.program import noise_of
+from .steps.writer import noise_of
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -53,6 +53,8 @@ def evaluate(formula: sp.Expr, preactivation: Any, *, generator: torch.Generator
         )
     if preactivation.dtype not in _DTYPES:
         raise Refused(f"preactivation has dtype {preactivation.dtype}: use float64, float32, bfloat16 or float16.")
+    if preactivation.layout != torch.strided:
+        raise Refused(f"preactivation has layout {preactivation.layout}: a formula is not 0 where nothing is stored.")
     noise: tuple[torch.Tensor, ...] = ()
     if symbols := noise_of(formula):
         noise = _Noise.apply(preactivation, symbols, generator)  # type: ignore[no-untyped-call]
@@ -130,14 +132,12 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """The upstream gradient times the derivative."""
-        u, *noise = ctx.saved_tensors
-        return None, upstream * _value(derivative(ctx.formula), u, noise), *(None for _ in noise)
+        return None, upstream * _slope(ctx), *(None for _ in noise_of(ctx.formula))
 
     @staticmethod
     def jvp(ctx: Any, _formula: Any, tangent: torch.Tensor | None, *_noise: Any) -> Any:
         """The tangent times the derivative."""
-        u, *noise = ctx.saved_tensors
-        return None if tangent is None else tangent * _value(derivative(ctx.formula), u, noise)
+        return None if tangent is None else tangent * _slope(ctx)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], formula: sp.Expr, *tensors: torch.Tensor) -> Any:
@@ -147,3 +147,11 @@ class _Value(torch.autograd.Function):
             for tensor, dim in zip(tensors, in_dims[1:], strict=True)
         ]
         return _value(formula, fronted[0], fronted[1:]), 0
+
+
+def _slope(ctx: Any) -> torch.Tensor:
+    """The derivative at the same preactivation and draws, of which it may need fewer."""
+    u, *noise = ctx.saved_tensors
+    drawn = dict(zip(noise_of(ctx.formula), noise, strict=True))
+    slope = derivative(ctx.formula)
+    return _value(slope, u, [drawn[symbol] for symbol in noise_of(slope)])

@@ -1,7 +1,7 @@
-"""Paired floats: sums, products, quotients and roots keep what float64 rounds off; a function adds its slope times that.
+"""Paired floats: sums, products and roots keep what float64 rounds off; a function adds its slope times that.
 
-So the argument of ``exp(-u^2 / 2)`` is right to 106 bits and the value to about one unit in the last place. The range is
-float64's, and nothing here helps where values cancel that are only good to 53 bits.
+So the argument of ``exp(-u^2 / 2)`` is right to 106 bits and the value to about one unit in the last place. The range
+is float64's, and nothing here helps where values cancel that are only good to 53 bits.
 """
 
 from __future__ import annotations

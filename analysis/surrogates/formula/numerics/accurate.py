@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from ....errors import Refused
-from ..arithmetic import exact
-from ..arithmetic.wide import elementary
-from ..arithmetic.exact import Ball, Failure, Number, mp
+from ..arithmetic.exact import operations as exact
+from ..arithmetic.exact.number import Ball, Failure, Number, ball, mp, sign_of
+from ..arithmetic.wide import operations as wide
 from ..arithmetic.wide.number import Wide, power_of_two
-from .forms import saturating
-from .program import program
+from ..steps.forms import saturating
+from ..steps.writer import program
 
 _PRECISIONS = (128, 512, 2300, 8192)  # bits, one after the other until the value is settled
 _APPROACHES = (100, 230, 380, 500)  # a limit is looked at so many binary digits near, or far out
@@ -53,7 +53,7 @@ def values(formula: sp.Expr, dtype: torch.dtype, inputs: Sequence[Tensor]) -> Te
 
 @lru_cache(maxsize=256)
 def _wide(formula: sp.Expr, device: torch.device) -> Callable[[Sequence[Any]], Any]:
-    return program(saturating(formula)).bind(partial(elementary.arithmetic, device=device))
+    return program(saturating(formula)).bind(partial(wide.arithmetic, device=device))
 
 
 def _rounded(number: Wide, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -94,8 +94,8 @@ def _at(formula: sp.Expr, *digits: str) -> float:
             return limit
     if isinstance(value, Failure):
         raise Refused(
-            f"the formula {formula} has no real value at u = {preactivation!r} (it {value.value} there). A preactivation "
-            f"can be any real number: give the formula a value there with sympy.Piecewise."
+            f"the formula {formula} has no real value at u = {preactivation!r} (it {value.value} there). A "
+            f"preactivation can be any real number: give the formula a value there with sympy.Piecewise."
         )
     return _float(value)
 
@@ -127,12 +127,12 @@ def _float(value: Number) -> float:
     try:
         return float(value.middle if isinstance(value, Ball) else value)
     except OverflowError:
-        return inf if exact.sign_of(value) == 1 else -inf
+        return inf if sign_of(value) == 1 else -inf
 
 
 def _limit(values: Sequence[Number | Failure]) -> float:
     """What a sequence tends to: it has settled, or grows beyond all bounds, or vanishes; else NaN."""
-    numbers = [exact.ball(value).middle for value in values if not isinstance(value, Failure)]
+    numbers = [ball(value).middle for value in values if not isinstance(value, Failure)]
     if len(numbers) < len(values):
         return nan
     if abs(numbers[-1] - numbers[-2]) <= mp.ldexp(abs(numbers[-1]), -60):

@@ -100,7 +100,7 @@ def _distribution(symbol: RandomSymbol) -> tuple[_Draw, tuple[float, ...]]:
         raise Refused(f"the noise {symbol} is {name}, which cannot be drawn; use one of {', '.join(sorted(_DRAWS))}.")
     if not all(parameter.is_number for parameter in distribution.args):
         raise Refused(
-            f"the noise {symbol} is {name}{distribution.args}: its parameters have to be numbers. Draw a standard {name} "
-            f"and scale it in the formula."
+            f"the noise {symbol} is {name}{distribution.args}: its parameters have to be numbers. Draw a standard "
+            f"{name} and scale it in the formula."
         )
     return _DRAWS[name], tuple(float(parameter) for parameter in distribution.args)

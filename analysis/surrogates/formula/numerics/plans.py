@@ -19,10 +19,11 @@ from torch import Tensor
 
 from ..arithmetic import paired, plain
 from ..arithmetic.wide.pairs import Pair
+from ..steps.forms import bounded, canonical, saturating
+from ..steps.program import Program
+from ..steps.writer import noise_of, program
 from . import accurate, probe
 from .draws import draw
-from .forms import bounded, canonical, saturating
-from .program import Program, noise_of, program
 
 LIMIT = 2.5
 """Units in the last place that a plan may be off at the probe's points; in a 16-bit dtype it has to be right."""

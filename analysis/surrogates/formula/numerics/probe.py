@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..arithmetic import plain
-from .program import Program, program
+from ..steps.program import Program
+from ..steps.writer import program
 
 _Registers: TypeAlias = Sequence[Any]
 _REACH = 20.0

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import sympy as sp
 import torch
 from torch import Tensor
 
 from . import functions
+from .number import Wide, either, power_of_two
 from .pairs import Pair, mp, two_sum
-from .number import Truth, Wide, choose, compare, either, power_of_two
 
 _ROUNDING = 2.0**-100  # relative; the functions were measured at 2^-104.6
 _TINY = -200.0  # below this exponent a function through 0 is its tangent
@@ -39,7 +38,7 @@ def _signed(x: Wide, sign: Tensor) -> Wide:
     return x._replace(hi=x.hi * sign, lo=x.lo * sign)
 
 
-def _through_zero(core: Callable[[Pair], Pair], x: Wide) -> Wide:
+def _throughzero(core: Callable[[Pair], Pair], x: Wide) -> Wide:
     """A function with ``f(0) = 0`` and slope below 2, given its pair version; its tangent below 2^-200."""
     level = x.exponent.clamp(_TINY, 60.0)
     scale = power_of_two(level)
@@ -68,10 +67,11 @@ def exp(x: Wide) -> Wide:
 def expm1(x: Wide) -> Wide:
     """exp(x) - 1."""
     small = x.exponent <= -2
-    return _through_zero(functions.expm1, x.where(small, _zero(x))).where(small, exp(x).plus(ONE.minus()))
+    return _throughzero(functions.expm1, x.where(small, zero(x))).where(small, exp(x).plus(ONE.minus()))
 
 
-def _zero(x: Wide) -> Wide:
+def zero(x: Wide) -> Wide:
+    """0, in the shape of ``x``."""
     return Wide.exact(torch.zeros_like(x.hi))
 
 
@@ -88,7 +88,7 @@ def log(x: Wide) -> Wide:
 def log1p(x: Wide) -> Wide:
     """log(1 + x)."""
     small = x.exponent <= -2
-    return _through_zero(functions.log1p, x.where(small, _zero(x))).where(small, log(ONE.plus(x)))
+    return _throughzero(functions.log1p, x.where(small, zero(x))).where(small, log(ONE.plus(x)))
 
 
 def sin(x: Wide) -> Wide:
@@ -123,7 +123,7 @@ def atan(x: Wide) -> Wide:
     """The arctangent."""
     outside = x.exponent > 0
     reduced = ONE.over(x).where(outside, x)
-    angle = _through_zero(functions.atan, reduced)
+    angle = _throughzero(functions.atan, reduced)
     quarter = _signed(HALF_PI, torch.sign(x.hi))
     return quarter.plus(angle.minus()).where(outside, angle)
 
@@ -169,7 +169,7 @@ def erfc(x: Wide) -> Wide:
 
 
 def _erf_inside(size: Wide) -> Wide:
-    return _through_zero(functions.erf, size.where(size.exponent <= 0, _zero(size)))
+    return _throughzero(functions.erf, size.where(size.exponent <= 0, zero(size)))
 
 
 def _erfc_outside(size: Wide) -> Wide:
@@ -187,67 +187,3 @@ def _erfc_outside(size: Wide) -> Wide:
 
 LOG_2 = constant(mp.ln2)
 HALF_PI = constant(mp.pi / 2)
-
-
-def number(value: sp.Expr, device: torch.device | None = None) -> Wide:
-    """A constant of a formula."""
-    if value is sp.nan:
-        return ONE._replace(error=torch.full_like(ONE.error, torch.inf))
-    return constant(value.evalf(60)._to_mpmath(200), device)
-
-
-def real_power(x: Wide, exponent: Wide) -> Wide:
-    """A positive power that is no integer; cannot tell where x may be negative."""
-    nothing = (x.hi == 0) & (x.error == 0)
-    return _zero(x).where(nothing, exp(log(x).times(exponent)))
-
-
-def _minimum(x: Wide, y: Wide) -> Wide:
-    return x.minus().maximum(y.minus()).minus()
-
-
-_OPERATIONS: dict[str, Callable[..., Any]] = {
-    "add": Wide.plus,
-    "subtract": lambda x, y: x.plus(y.minus()),
-    "multiply": Wide.times,
-    "divide": Wide.over,
-    "negative": Wide.minus,
-    "absolute": Wide.absolute,
-    "sign": Wide.sign,
-    "floor": Wide.floor,
-    "ceiling": lambda x: x.minus().floor().minus(),
-    "maximum": Wide.maximum,
-    "minimum": _minimum,
-    "sqrt": Wide.sqrt,
-    "exp": exp,
-    "expm1": expm1,
-    "log": log,
-    "log1p": log1p,
-    "sin": sin,
-    "cos": cos,
-    "atan": atan,
-    "sinh": sinh,
-    "cosh": cosh,
-    "tanh": tanh,
-    "erf": erf,
-    "erfc": erfc,
-    "both": Truth.both,
-    "either": lambda a, b: a.negated().both(b.negated()).negated(),
-    "negated": Truth.negated,
-    "choose": choose,
-}
-
-
-def arithmetic(operation: str, setting: Any, device: torch.device | None = None) -> Any:
-    """The operations of a program on `Wide` numbers."""
-    if operation == "number":
-        return number(setting, device)
-    if operation == "power":
-        return lambda x: x.power(setting)
-    if operation == "real_power":
-        exponent = number(setting, device)
-        return lambda x: real_power(x, exponent)
-    if operation == "compare":
-        relation, bound = setting[0], number(setting[1], device)
-        return lambda x: compare(x, relation, bound)
-    return _OPERATIONS[operation]

@@ -120,7 +120,7 @@ def _without_poison(expr: sp.Mul) -> sp.Expr:
 
 
 def _as_powers(formula: sp.Expr, power: sp.Symbol, done: frozenset[sp.Expr] = frozenset()) -> tuple[sp.Expr, sp.Expr]:
-    """An ``x`` whose exponential can grow, and the formula with the powers of ``exp(x)`` as those of a symbol; else 0."""
+    """An ``x`` whose exponential can grow, and the formula with its powers as those of a symbol; 0 if there is none."""
     growing = [part.args[0] for part in formula.atoms(sp.exp) if not part.args[0].is_nonpositive]
     growing = [x for x in growing if x not in done]
     if not growing:

@@ -1,0 +1,1 @@
+"""A formula written in the forms that compute best, and written out as steps."""
