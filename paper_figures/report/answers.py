@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,17 +193,6 @@ def said_of(row: Comparison) -> str:
         f"{row.network}: {row.untied:.2f}% test accuracy trained {row.trained} against {row.tied:.2f}% tied, a "
         f"difference of {row.difference:+.2f} points{interval}: {row.verdict}."
     )
-
-
-def claims(found: Sequence[Mapping[str, Any]]) -> str:
-    """How many claims were decided, and whether as printed."""
-    if not found:
-        return "No claim was decided in this run."
-    counts = Counter(str(claim["verdict"]) for claim in found)
-    wrong = [str(claim["id"]) for claim in found if str(claim["verdict"]) != str(claim["expected"])]
-    as_printed = "each as printed" if not wrong else f"NOT as printed: {', '.join(wrong)}"
-    verdicts = ", ".join(f"{number} {verdict}" for verdict, number in sorted(counts.items()))
-    return f"{len(found)} claims were decided when this page was made: {verdicts}, {as_printed}."
 
 
 def _of(some: Sequence[Standing], every: Sequence[Standing]) -> str:

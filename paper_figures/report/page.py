@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 from ...analysis.surrogates.catalogue import SURROGATES
 from .. import drawing, tables
 from ..drawing import TIED, Drawn
-from . import answers, entries, grids
+from . import answers, entries, grids, verdicts
 
 TITLE = "Does a surrogate gradient still point downslope?"
 CONTENTS = (
@@ -85,8 +84,8 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
         contents=CONTENTS,
         question=_question(table),
         answer=_answer(table, contents.claims),
-        claims=[_claim(claim) for claim in contents.claims],
-        claims_said=answers.claims(contents.claims),
+        claims=verdicts.chapters(contents.claims),
+        claims_said=verdicts.said(contents.claims),
         figures=drawn,
         more=[figure for name, found in drawn.items() if name not in _PLACED for figure in found],
         grids=grids.grids(table),
@@ -94,7 +93,7 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
         training_said=[answers.said_of(row) for row in comparisons],
         catalogue=entries.entries(SURROGATES.values()),
         method=_METHOD,
-        provenance=[(str(key).replace("_", " "), _flat(value)) for key, value in contents.provenance.items()],
+        provenance=[(str(key).replace("_", " "), verdicts.flat(value)) for key, value in contents.provenance.items()],
         files=files,
         commands={"report": command, "verify": "downslope verify", "show": "downslope show NAME"},
     )
@@ -155,33 +154,6 @@ def figures(table: pd.DataFrame, curves: pd.DataFrame, progress: Progress = quie
         found[name] = list(drawing.drawn(name, stored))
         progress(f"figure {name}", done)
     return found
-
-
-def _claim(claim: Mapping[str, Any]) -> dict[str, Any]:
-    verdict, expected = str(claim["verdict"]), str(claim["expected"])
-    witness = claim.get("witness")
-    shown = "" if not witness else witness if isinstance(witness, str) else json.dumps(witness, indent=2, default=str)
-    return {
-        "id": claim["id"],
-        "title": claim["title"],
-        "statement": claim.get("statement", ""),
-        "source": claim["source"],
-        "verdict": verdict,
-        "expected": expected,
-        "as_expected": verdict == expected,
-        "scope": _flat(claim["scope"]),
-        "witness": shown,
-        "seconds": float(claim["seconds"]),
-    }
-
-
-def _flat(value: Any) -> str:
-    """A value of JSON as one line."""
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_flat(each)}" for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value))
-    return "unknown" if value is None else str(value)
 
 
 def _comparison(row: answers.Comparison) -> dict[str, Any]:
