@@ -150,7 +150,11 @@ class _Hearing:
             if step.claim and step.claim not in self.claim.uses:
                 self.faults.append(f"step {number} uses the claim '{step.claim}', which `uses` does not name")
         for witness in self.claim.witnesses:
-            result = replay(witness)
+            try:
+                result = replay(witness)
+            except Exception as error:  # one broken replay must not silence the other claims; it is told, never passed
+                self.faults.append(f"a witness does not replay: {type(error).__name__}: {error}")
+                continue
             self.faults += [f"a witness does not replay: {difference}" for difference in result.differences]
             self.replayed |= witness.refutes and result.agrees
         self.complete = True

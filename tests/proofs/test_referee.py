@@ -93,6 +93,12 @@ def test_a_hypothesis_that_is_not_needed_is_a_finding() -> None:
     assert decide(replace(idle, hypotheses=(Hypothesis("idle", "so", unneeded="known"),))).as_expected
 
 
+def test_a_replay_that_breaks_leaves_the_claim_open() -> None:
+    witness = replace(CLAIMS["zero-sets"].witnesses[0], data={})
+    result = decide(replace(CLAIMS["zero-sets"], witnesses=(witness,), game=None), quick=True)
+    assert (result.verdict, "KeyError" in result.reason) == (Verdict.OPEN, True)
+
+
 def test_a_comparison_that_disagrees_refutes() -> None:
     def compare(stated: Any, effort: float) -> Iterator[Comparison]:
         yield Comparison("pi", 3.14, 3.14159, 1e-3, "quadrature")
