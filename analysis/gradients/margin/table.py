@@ -56,12 +56,14 @@ def _certificate(certificate: Certificate) -> dict[str, Any]:
 
 def show(found: Mapping[str, Any], console: Console) -> None:
     """What `record` gave, as a table."""
-    table = Table("place", "kappa*", "C+", "C-", "|g|^2", "inside its margin", "outside", "undecided")
+    table = Table("place", "kappa*", "surrogate", "its kappa", "its <g, g~>/|g|^2", "standing")
     for m in found["margins"]:
-        standing = {s: [n for n, v in m["spreads"].items() if v["standing"] == s] for s in _STANDINGS}
-        shown = (", ".join(standing[s]) or "-" for s in _STANDINGS)
-        star = m["reason"] or _text(m["kappa_star"])
-        table.add_row(m["place"], star, *(_text(m[k]) for k in ("positive", "negative", "norm_squared")), *shown)
+        head = (m["place"], m["reason"] or _text(m["kappa_star"]))
+        for name, spread in m["spreads"].items():
+            share = spread["inner"] / m["norm_squared"] if spread["inner"] is not None and m["norm_squared"] else None
+            table.add_row(*head, name, _text(spread["kappa"]), _text(share), spread["standing"])
+            head = ("", "")
+        table.add_section()
     console.print(table)
     if found["frozen"]:
         console.print(f"frozen, not counted: {', '.join(found['frozen'])}")
@@ -75,9 +77,6 @@ def show(found: Mapping[str, Any], console: Console) -> None:
             f"descends up to kappa {_text(certificate['certified'])}; one was found that does not at "
             f"{_text(certificate['attacked'])}"
         )
-
-
-_STANDINGS = ("inside", "outside", "undecided")
 
 
 def _margin(margin: Margin, surrogates: list[Surrogate]) -> dict[str, Any]:
@@ -108,4 +107,4 @@ def _number(value: float | None) -> float | str | None:
 
 
 def _text(value: float | str | None) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else value
