@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 
 import downslope as ds
@@ -14,7 +15,7 @@ import pytest
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients import table as measurement
 from downslope.paper_figures import drawing, files
-from downslope.paper_figures.report import answers, grids, page, writing
+from downslope.paper_figures.report import answers, entries, grids, page, writing
 
 CLAIMS = [
     {
@@ -123,6 +124,15 @@ def test_text_of_a_table_cannot_become_markup(rendered):
 
 def test_every_surrogate_of_the_catalogue_has_its_card(read):
     assert {f"surrogate-{name}" for name in ds.SURROGATES} <= set(read.ids)
+
+
+def test_a_card_says_what_is_proved_of_the_sign():
+    cards = {entry.name: dict(entry.facts)["sign"] for entry in entries.entries(ds.SURROGATES.values())}
+    assert cards["constant"] == "positive everywhere"
+    assert cards["triangle"].startswith("never negative, zero somewhere, as at u = ")
+    said, witness = cards["multi_gaussian"].split(", as at u = ")
+    assert said == "negative somewhere"
+    assert ds.SURROGATES["multi_gaussian"](np.array([float(Fraction(witness))]))[0] < 0
 
 
 def test_a_quick_report_says_so_and_a_whole_one_does_not(contents, rendered):
