@@ -107,6 +107,7 @@ class Replacing(TorchFunctionMode):
         self.attentive = plan.by_module or not torch.is_grad_enabled()
         self._plan, self._generator, self._recomputing, self._ended = plan, generator, recomputing, ended
         self._table = plan.table
+        self._task = torch._C._current_graph_task_id()
         self._seeds: Seeds | None = None
         self._cut: list[_Cut] = []
         self._aside: nn.Module | None = None
@@ -134,7 +135,7 @@ class Replacing(TorchFunctionMode):
         kwargs = dict(kwargs) if kwargs else {}
         if not args:  # the input came by name
             args = tuple(kwargs.pop(key) for key in ("input", "self") if key in kwargs)
-        found = self._recognised(known, func, args[0], args[1:], kwargs)
+        found = self._recognised(known, func, args, kwargs)
         if found is not None:
             return self._replaced(*found, args[0], args[1:], kwargs)
         result = func(*args, **kwargs)
@@ -143,14 +144,16 @@ class Replacing(TorchFunctionMode):
         return result
 
     def _recognised(
-        self, known: tuple[Known, ...], func: Any, given: Any, rest: tuple[Any, ...], kwargs: dict[str, Any]
+        self, known: tuple[Known, ...], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Known, Rule, Mapping[str, Any]] | None:
         """Which activation a call is, the rule for it and the call's parameters; ``None`` where it is to stay."""
-        only = self._plan.only
+        given, only = args[0] if args else None, self._plan.only
         if not isinstance(given, torch.Tensor) or "out" in kwargs or (only is not None and not is_running(only)):
             return None
+        if torch._C._current_graph_task_id() != self._task:  # a backward inside the model's forward makes this call
+            return None
         for entry in known:
-            parameters = entry.operation.parameters(*rest, **kwargs)
+            parameters = entry.operation.parameters(*args[1:], **kwargs)
             if parameters is not None:
                 rule = self._plan.rules.get(entry.name)
                 if rule is not None and given.is_floating_point():

@@ -129,9 +129,18 @@ class Untied:
     # One forward, many backwards
 
     def choose(self, index: int, draw: int = 0) -> AbstractContextManager[None]:
-        """Backwards inside the block take surrogate number ``index`` of each list, and draw number ``draw``."""
-        if not 0 <= index < self._selector.count:
-            raise Refused(f"choose({index}): the mapping lists {self._selector.count} surrogates, numbered from 0.")
+        """Backwards inside the block take surrogate number ``index`` of each list, and draw number ``draw``.
+
+        One choice is in force at a time, for backwards on every thread.
+
+        Raises:
+            Refused: there is no such surrogate, or ``draw`` is negative.
+        """
+        if not 0 <= index < self._selector.count or draw < 0:
+            raise Refused(
+                f"choose({index}, draw={draw}): the mapping lists {self._selector.count} surrogates, numbered from 0, "
+                f"as are the draws."
+            )
         return self._selector.at(index, draw)
 
     def replay(
@@ -152,7 +161,12 @@ class Untied:
 
         Yields:
             (choice, gradients), one gradient for each parameter.
+
+        Raises:
+            Refused: ``draws`` is below 1.
         """
+        if draws < 1:
+            raise Refused(f"replay(draws={draws}): at least one draw of each random surrogate is needed.")
         parameters = list(parameters)
         for index in range(self._selector.count):
             chosen = {rule.key: rule.choices[index] for rule in self.rules}

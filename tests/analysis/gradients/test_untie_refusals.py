@@ -224,6 +224,16 @@ def test_complex_numbers_are_named() -> None:
         model(X)
 
 
+def test_a_call_that_torch_refuses_is_left_to_torch() -> None:
+    class Wrong(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu()
+
+    model = Wrong()
+    with pytest.raises(TypeError, match="relu"), ds.untie(model, {"relu": "constant"}):
+        model(X)
+
+
 def test_an_older_part_of_the_graph_is_not_the_models() -> None:
     model = nn.Sequential(nn.Tanh())
     x = torch.tanh(X.clone().requires_grad_())

@@ -74,8 +74,11 @@ def test_a_backward_without_a_choice_is_refused(model: nn.Module, x: torch.Tenso
             value.backward(retain_graph=True)
         with untied.choose(1):
             value.backward()
-        with pytest.raises(Refused, match="numbered from 0"):
-            untied.choose(2)
+        for index, draw in [(2, 0), (-1, 0), (0, -1)]:
+            with pytest.raises(Refused, match="numbered from 0"):
+                untied.choose(index, draw)
+        with pytest.raises(Refused, match="at least one draw"):
+            next(untied.replay(value, list(model.parameters()), draws=0))
     assert torch.equal(model[0].weight.grad, gradient(model, x, {"relu": "triangle"})[0])
 
 

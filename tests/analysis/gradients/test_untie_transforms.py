@@ -154,6 +154,44 @@ def test_hessian_by_transforms(model: nn.Module, x: torch.Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
 
 
+class LogCosh(torch.autograd.Function):
+    """log cosh, whose derivative is a tanh that its backward calls."""
+
+    @staticmethod
+    def forward(ctx, u):
+        ctx.save_for_backward(u)
+        return torch.log(torch.cosh(u))
+
+    @staticmethod
+    def backward(ctx, upstream):
+        return upstream * torch.tanh(ctx.saved_tensors[0])
+
+
+class Force(nn.Module):
+    """Minus the gradient of an energy: a backward runs while the model does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.energy = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return -torch.autograd.grad(LogCosh.apply(self.energy(x)).sum(), x, create_graph=True)[0]
+
+
+def test_what_a_backward_inside_the_forward_calls_is_not_the_models(x: torch.Tensor) -> None:
+    model, at = Force(), x.clone().requires_grad_()
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(model(at).square().sum(), list(model.parameters()))
+
+    with ds.untie(model, {"tanh": "tanh_derivative"}) as untied:
+        found = gradients()
+    assert [(place.module, place.forward) for place in untied.places] == [("energy.1", 1)]
+    for a, b in zip(found, gradients(), strict=True):  # psi is tanh's own derivative
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
 def test_copies_of_the_model_inside_the_block_are_clean(model: nn.Module, x: torch.Tensor) -> None:
     with ds.untie(model, MAPPING):
         model(x)
