@@ -107,7 +107,6 @@ class Replacing(TorchFunctionMode):
         self.attentive = plan.by_module or not torch.is_grad_enabled()
         self._plan, self._generator, self._recomputing, self._ended = plan, generator, recomputing, ended
         self._table = plan.table
-        self._task = torch._C._current_graph_task_id()
         self._seeds: Seeds | None = None
         self._cut: list[_Cut] = []
         self._aside: nn.Module | None = None
@@ -149,8 +148,6 @@ class Replacing(TorchFunctionMode):
         """Which activation a call is, the rule for it and the call's parameters; ``None`` where it is to stay."""
         given, only = args[0] if args else None, self._plan.only
         if not isinstance(given, torch.Tensor) or "out" in kwargs or (only is not None and not is_running(only)):
-            return None
-        if torch._C._current_graph_task_id() != self._task:  # a backward inside the model's forward makes this call
             return None
         for entry in known:
             parameters = entry.operation.parameters(*args[1:], **kwargs)

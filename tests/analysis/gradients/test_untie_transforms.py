@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from downslope.analysis.errors import Refused
+from downslope.analysis.gradients.untie.reach import UnreachedWarning
 from torch import nn
 from torch.utils.checkpoint import CheckpointError, checkpoint
 
@@ -170,25 +171,38 @@ class LogCosh(torch.autograd.Function):
 class Force(nn.Module):
     """Minus the gradient of an energy: a backward runs while the model does."""
 
-    def __init__(self) -> None:
+    def __init__(self, accumulate: bool) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.energy = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+        self.accumulate = accumulate
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return -torch.autograd.grad(LogCosh.apply(self.energy(x)).sum(), x, create_graph=True)[0]
+        energy = LogCosh.apply(self.energy(x)).sum()
+        if self.accumulate:
+            torch.autograd.backward(energy, inputs=[x])
+            return self.energy(x) * x.grad
+        return -torch.autograd.grad(energy, x, create_graph=True)[0]
 
 
-def test_what_a_backward_inside_the_forward_calls_is_not_the_models(x: torch.Tensor) -> None:
-    model, at = Force(), x.clone().requires_grad_()
+def test_what_a_backward_inside_the_forward_calls_is_not_replaced(x: torch.Tensor) -> None:
+    at = x.clone().requires_grad_()
+    model = Force(accumulate=True)
+    with ds.untie(model, {"tanh": "triangle"}) as untied:
+        model(at)
+    assert [(place.module, place.forward) for place in untied.places] == [("energy.1", 2)]
+
+
+def test_what_a_backward_inside_the_forward_puts_on_the_graph_is_named(x: torch.Tensor) -> None:
+    model, at = Force(accumulate=False), x.clone().requires_grad_()
 
     def gradients() -> tuple[torch.Tensor, ...]:
-        return torch.autograd.grad(model(at).square().sum(), list(model.parameters()))
+        return torch.autograd.grad(model(at).square().sum(), list(model.energy[0].parameters()))
 
-    with ds.untie(model, {"tanh": "tanh_derivative"}) as untied:
+    with pytest.warns(UnreachedWarning, match="1 native TanhBackward0"), ds.untie(model, {"tanh": "tied"}) as untied:
         found = gradients()
     assert [(place.module, place.forward) for place in untied.places] == [("energy.1", 1)]
-    for a, b in zip(found, gradients(), strict=True):  # psi is tanh's own derivative
+    for a, b in zip(found, gradients(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
