@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction as Rational
-from functools import reduce
+from functools import lru_cache, reduce
 from math import gcd, lcm
 
 import sympy as sp
@@ -52,7 +52,7 @@ class Fraction:
 
         Only where there is no pole between the ends.
         """
-        start, end = self._t(low), self._t(high)
+        start, end = self.t_of(low), self.t_of(high)
         start, end = (start, end) if self._rising else (end, start)
         zeros = self.zeros(low, high)
         lefts = [start, *(_rational(zero.high) for zero in zeros)]
@@ -77,7 +77,15 @@ class Fraction:
     def _rising(self) -> bool:
         return self.rate is None or sign_of(self.rate) > 0
 
-    def _t(self, point: sp.Expr) -> sp.Expr:
+    def at(self, point: sp.Expr) -> sp.Expr:
+        """The value at a point."""
+        t = self.t_of(point)
+        return self.scale * self.numerator.as_expr().subs(self.numerator.gen, t) / self.denominator.as_expr().subs(
+            self.denominator.gen, t
+        )
+
+    def t_of(self, point: sp.Expr) -> sp.Expr:
+        """The value of the variable at a point, which may be infinite."""
         if self.rate is None:
             return point
         if point.is_infinite:
@@ -87,10 +95,11 @@ class Fraction:
     def _roots(self, polynomial: sp.Poly, low: sp.Expr, high: sp.Expr) -> list[Root]:
         if polynomial.is_zero or polynomial.degree() == 0:
             return []
-        ends = (self._t(low), self._t(high)) if self._rising else (self._t(high), self._t(low))
+        ends = (self.t_of(low), self.t_of(high)) if self._rising else (self.t_of(high), self.t_of(low))
         return [kept for root in real_roots(polynomial) if (kept := _within(root, *ends)) is not None]
 
 
+@lru_cache(maxsize=4096)
 def as_fraction(expression: sp.Expr) -> Fraction | None:
     """The expression as a quotient of polynomials, or ``None`` where it is not one."""
     if sp.count_ops(expression) > _SIZE:
@@ -162,7 +171,23 @@ def _of_polynomials(expression: sp.Expr, variable: sp.Symbol, rate: sp.Expr | No
             return None
         polynomials.append(sp.Poly(ratios, variable))
         scale *= lead**power
-    return Fraction(polynomials[0], polynomials[1], scale, rate)
+    if rate is None or polynomials[0].is_zero:
+        return Fraction(*polynomials, scale, rate)
+    return _in_lowest_powers(*polynomials, scale, rate)
+
+
+def _in_lowest_powers(numerator: sp.Poly, denominator: sp.Poly, scale: sp.Expr, rate: sp.Expr) -> Fraction:
+    """The quotient in the highest power of t that it is a quotient in."""
+    above, below = ([power for (power,) in polynomial.monoms()] for polynomial in (numerator, denominator))
+    gap = min(above) - min(below)
+    step = gcd(gap, *(power - min(above) for power in above), *(power - min(below) for power in below))
+    if step == 0:
+        return Fraction(numerator, denominator, scale, rate)
+    parts = []
+    for polynomial, shift in ((numerator, min(above) - max(gap, 0)), (denominator, min(below) - max(-gap, 0))):
+        terms = {((power - shift) // step,): c for (power,), c in polynomial.terms()}
+        parts.append(sp.Poly(terms, polynomial.gen))
+    return Fraction(*parts, scale, rate * step)
 
 
 def _small(expression: sp.Expr, variable: sp.Symbol) -> bool:

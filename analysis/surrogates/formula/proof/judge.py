@@ -118,7 +118,9 @@ def _negative_points(value: sp.Expr, cell: Cell) -> Iterable[sp.Expr]:
     try:
         fraction = as_fraction(value) if cell.smooth else None
         if fraction is not None:
-            yield from (rational_between(low, high) for sign, low, high in fraction.gaps(cell.low, cell.high) if sign < 0)
+            yield from (
+                rational_between(low, high) for sign, low, high in fraction.gaps(cell.low, cell.high) if sign < 0
+            )
             return
     except Undecided:
         pass

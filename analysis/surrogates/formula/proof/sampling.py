@@ -48,17 +48,21 @@ def points(expression: sp.Expr, low: sp.Expr, high: sp.Expr) -> Array:
     """Points strictly inside an interval, ascending: about each centre of the expression, at each of its scales."""
     left, right = float(low), float(high)
     finite = [end for end in (left, right) if math.isfinite(end)]
-    places = {(0.0, 1.0), *((end, 1.0) for end in finite)}
+    about = {(0.0, 1.0), *((end, 1.0) for end in finite)}
     if len(finite) == 2:
-        places |= {(left, right - left), (right, right - left)}
-    for node in sp.preorder_traversal(expression):
-        if isinstance(node, sp.Expr) and node.has(u) and node.is_polynomial(u):
-            places |= _place(node)
-    grids = [centre + sign * scale * _OFFSETS for centre, scale in sorted(places)[:40] for sign in (-1.0, 1.0)]
+        about |= {(left, right - left), (right, right - left)}
+    about |= places(expression)
+    grids = [centre + sign * scale * _OFFSETS for centre, scale in sorted(about)[:40] for sign in (-1.0, 1.0)]
     if len(finite) == 2:
         grids.append(np.linspace(left, right, 259))
     found = np.unique(np.concatenate(grids))
     return found[(found > left) & (found < right)]
+
+
+def places(expression: sp.Expr) -> set[tuple[float, float]]:
+    """(centre, scale) of each polynomial of degree one or two in an expression: where it is 0 or turns, and how fast."""
+    inner = (node for node in sp.preorder_traversal(expression) if isinstance(node, sp.Expr) and node.has(u))
+    return {place for node in inner if node.is_polynomial(u) for place in _place(node)}
 
 
 def negative_witness(expression: sp.Expr, low: sp.Expr, high: sp.Expr) -> sp.Rational | None:
@@ -104,7 +108,6 @@ def _short(expression: sp.Expr, point: float, room: float) -> sp.Rational | None
 
 
 def _place(polynomial: sp.Expr) -> set[tuple[float, float]]:
-    """(centre, scale) of a linear or quadratic polynomial: where it is 0 or turns, and how fast."""
     try:
         slope = float(polynomial.diff(u).subs(u, 0))
         bend = float(polynomial.diff(u, 2).subs(u, 0)) / 2

@@ -32,7 +32,11 @@ def of_range(found: Range) -> Signs:
     """The signs of the numbers in a range."""
     return frozenset(
         sign
-        for sign, held in ((-1, not found.nonnegative), (0, not (found.positive or found.negative)), (1, not found.nonpositive))
+        for sign, held in (
+            (-1, not found.nonnegative),
+            (0, not (found.positive or found.negative)),
+            (1, not found.nonpositive),
+        )
         if held
     )
 

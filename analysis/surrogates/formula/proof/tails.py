@@ -7,6 +7,7 @@ to the leading one falls from some L on; where the ratios at L sum to less than 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sympy as sp
 
@@ -29,6 +30,7 @@ class Term:
     bounded: bool = False
 
 
+@lru_cache(maxsize=1024)
 def eventual_sign(expression: sp.Expr, *, towards: int) -> tuple[int, sp.Integer] | None:
     """(sign, L): the sign of the expression for every u >= L (or u <= -L, where ``towards`` is -1); None where not told.
 
@@ -39,7 +41,7 @@ def eventual_sign(expression: sp.Expr, *, towards: int) -> tuple[int, sp.Integer
         if degree_bound(plain) > 40 or sp.count_ops(plain) > 400:
             return None
         plain, remainders, start = _without_erf(plain)
-        parts = [_terms(part, remainders) for part in sp.fraction(sp.together(plain))]
+        parts = [exponential_sum(part, remainders) for part in sp.fraction(sp.together(plain))]
         sign = 1
         for terms in parts:
             if not terms:
@@ -69,7 +71,7 @@ def _without_erf(expression: sp.Expr) -> tuple[sp.Expr, dict[sp.Expr, sp.Expr], 
     return expression, remainders, start
 
 
-def _terms(expression: sp.Expr, remainders: dict[sp.Expr, sp.Expr]) -> list[Term]:
+def exponential_sum(expression: sp.Expr, remainders: dict[sp.Expr, sp.Expr]) -> list[Term]:
     """The terms of an exponential sum, those of one growth collected.
 
     Raises:
