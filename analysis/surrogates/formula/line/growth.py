@@ -105,7 +105,11 @@ def integrable(expression: sp.Expr, end: sp.Expr, side: int) -> bool:
         value = expression.subs(u, end)
         if value.is_number and not value.has(sp.nan, sp.zoo, sp.oo, sp.I):
             return True
-    expression = _without_waves(expression)
+    calm = _without_waves(expression)
+    if calm != expression:
+        if integrable(calm, end, side):
+            return True
+        raise Undecided(f"whether the integral of {expression} converges")
     if end.is_infinite and limit(expression, end, side) != 0:
         return False
     found = growth(seen_from(expression, end, side))
