@@ -117,7 +117,8 @@ def run(plan: Plan = FULL, *, progress: Callable[[str, int], None] = lambda runn
     for table in deviations:
         table.attrs = {}
     measured = pd.concat(deviations, ignore_index=True)
-    measured.attrs = provenance(threads=1, plan=asdict(plan))
+    said = asdict(plan) | {"epochs": plan.epochs or {name: entry(name).recipe.epochs for name in plan.networks}}
+    measured.attrs = provenance(threads=1, plan=said)
     return Study(measured, pd.concat(curves, ignore_index=True))
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ...analysis.surrogates.formula.mathml import mathml
+from ...analysis.surrogates.formula.profile import Profile
 from ...analysis.surrogates.formula.sign import Sign
 from ...analysis.surrogates.surrogate import Surrogate
+
+_LONG = 32
+"""A closed form of more characters is no help to a reader: its decimals stand alone."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,60 @@ def _sign(surrogate: Surrogate) -> str:
     return f"{_SIGNS[proof.sign]}{f', as at {where}' if where else ''}"
 
 
+def _profile(surrogate: Surrogate) -> list[tuple[str, str]]:
+    profile = surrogate.profile
+    return [
+        *([("profile", "of its mean over the noise")] if surrogate.random else []),
+        ("largest value", _at(profile.supremum, profile.supremum_at)),
+        ("smallest value", _at(profile.infimum, profile.infimum_at)),
+        ("support", _support(profile.support)),
+        ("integral", _number(profile.integral)),
+        ("symmetry", _symmetry(profile)),
+        ("Lipschitz constant", _at(profile.lipschitz, profile.lipschitz_at)),
+    ]
+
+
+def _number(value: Any) -> str:
+    """A number as it is known: exact, exact with its decimals, computed (≈), infinite or not told."""
+    if value is None:
+        return "cannot tell"
+    if value.is_infinite:
+        return "−∞" if value.is_extended_negative else "∞"
+    if value.is_Rational:
+        return str(value)
+    decimals = f"≈ {float(value):.4g}"
+    return decimals if value.is_Float or len(str(value)) > _LONG else f"{value} {decimals}"
+
+
+def _at(value: Any, where: Any) -> str:
+    """A number and where it is reached, or approached."""
+    if value is None or where is None:
+        return _number(value)
+    place = f"u = {_number(where)}".replace("= ≈", "≈")
+    return f"{_number(value)}, {'towards' if where.is_infinite else 'at'} {place}"
+
+
+def _support(intervals: Sequence[tuple[Any, Any]] | None) -> str:
+    if intervals is None:
+        return "cannot tell"
+    said = [f"[{_number(low)}, {_number(high)}]" for low, high in intervals]
+    return " and ".join(said).replace("[−∞, ∞]", "the whole line").replace("[−∞", "(−∞").replace("∞]", "∞)") or "empty"
+
+
+def _symmetry(profile: Profile) -> str:
+    if profile.even:
+        return "even"
+    if profile.symmetric:
+        return f"about u = {_number(profile.centre)}"
+    return "none" if profile.symmetric is False else "cannot tell"
+
+
 def _facts(surrogate: Surrogate) -> list[tuple[str, str]]:
     parameters = ", ".join(f"{symbol} = {value}" for symbol, value in surrogate.parameters.items())
     facts = [
         ("parameters", parameters or "none"),
         ("sign", _sign(surrogate)),
+        *_profile(surrogate),
         ("usual forward", surrogate.forward),
         ("source", surrogate.source),
         ("other names", ", ".join(surrogate.aliases)),

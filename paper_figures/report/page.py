@@ -93,7 +93,11 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
         training_said=[answers.said_of(row) for row in comparisons],
         catalogue=entries.entries(SURROGATES.values()),
         method=_METHOD,
-        provenance=[(str(key).replace("_", " "), verdicts.flat(value)) for key, value in contents.provenance.items()],
+        provenance=[
+            (str(key).replace("_", " "), verdicts.flat(value))
+            for key, value in contents.provenance.items()
+            if value is not None or key == "commit"
+        ],
         files=files,
         commands={"report": command, "verify": "downslope verify", "show": "downslope show NAME"},
     )

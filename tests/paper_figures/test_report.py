@@ -126,6 +126,25 @@ def test_every_surrogate_of_the_catalogue_has_its_card(read):
     assert {f"surrogate-{name}" for name in ds.SURROGATES} <= set(read.ids)
 
 
+def test_a_card_says_what_the_profile_holds():
+    cards = {entry.name: dict(entry.facts) for entry in entries.entries(ds.SURROGATES.values())}
+    assert cards["triangle"]["largest value"] == "1, at u = 0"
+    assert cards["triangle"]["support"] == "[-1, 1]"
+    assert cards["triangle"]["integral"] == "1"
+    assert cards["triangle"]["symmetry"] == "even"
+    assert cards["triangle"]["Lipschitz constant"].startswith("1, at u = ")
+    assert cards["gaussian"]["support"] == "the whole line"
+    assert cards["gaussian"]["largest value"] == f"sqrt(2)/sqrt(pi) ≈ {math.sqrt(2 / math.pi):.4g}, at u = 0"
+    assert cards["gaussian"]["smallest value"] == "0, towards u = ∞"
+    assert cards["constant"]["integral"] == "∞"
+    assert cards["clipped"]["Lipschitz constant"].startswith("∞, at u = ")
+    assert cards["relu_derivative"]["symmetry"] == "none"
+    assert cards["relu_derivative"]["support"] == "[0, ∞)"
+    assert cards["full_jam"]["profile"] == "of its mean over the noise"
+    assert cards["full_jam"]["largest value"].startswith("1/2")
+    assert re.fullmatch(r"≈ -0\.0317\d*, at u ≈ [\d.]+", cards["multi_gaussian"]["smallest value"])
+
+
 def test_a_card_says_what_is_proved_of_the_sign():
     cards = {entry.name: dict(entry.facts)["sign"] for entry in entries.entries(ds.SURROGATES.values())}
     assert cards["constant"] == "positive everywhere"
