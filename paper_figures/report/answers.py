@@ -134,12 +134,13 @@ def answer(table: pd.DataFrame) -> list[str]:
 def flips(table: pd.DataFrame) -> str:
     """Where most signs flip, as a sentence: a gradient can point downslope while many of its entries do not."""
     rows = tables.layers(table)
-    shares = signs.shares_of(rows)["flipped"].groupby([rows["surrogate"], rows["network"], rows["depth"]]).mean()
+    by = [rows[name] for name in ("surrogate", "network", "trained", "depth")]
+    shares = signs.shares_of(rows)["flipped"].groupby(by).mean()
     most: Any = shares.idxmax()
-    surrogate, network, depth = most
+    surrogate, network, trained, depth = most
     return (
         f"Single entries are another matter: {surrogate} flips the sign of {shares.max():.0f}% of the entries of layer "
-        f"{depth} of {network}, the most of all, as a mean over stages, seeds and draws."
+        f"{depth} of {network} trained {trained}, the most of all, as a mean over stages, seeds and draws."
     )
 
 

@@ -196,6 +196,17 @@ def test_standings_count_what_the_table_holds():
     assert "at most 0 degrees from the exact gradient in 1 rows" in answers.control(table)
 
 
+def test_the_most_flips_are_found_where_they_are(few):
+    place = (few["network"] == "deep-tanh-digits") & (few["trained"] == "constant") & (few["surrogate"] == "triangle")
+    flipped = few.assign(flipped=few["flipped"].where(~(place & (few["depth"] == 2)), few["flipped"] + 400))
+    rows = flipped[place & (few["depth"] == 2)]
+    share = (rows["flipped"] / rows[["kept", "flipped", "vanished", "appeared"]].sum(axis=1)).mean() * 100
+    assert (
+        f"triangle flips the sign of {share:.0f}% of the entries of layer 2 of deep-tanh-digits trained constant"
+        in answers.flips(flipped)
+    )
+
+
 def curve(trained, finals):
     return pd.DataFrame(
         {"network": "net", "trained": trained, "seed": seed, "epoch": epoch, "split": "test", "accuracy": value / 100}
