@@ -68,6 +68,7 @@ RELU = Activation(
             ),
         ),
     ),
+    source="Nair and Hinton 2010",
 )
 RELU6 = Activation(
     "relu6",
@@ -80,12 +81,14 @@ RELU6 = Activation(
         ),
         *_between(0, 6),
     ),
+    source="Krizhevsky 2010 (convolutional deep belief networks)",
 )
 LEAKY_RELU = Activation(
     "leaky_relu",
     sp.Piecewise((u, u > 0), (_slope * u, True)),
     {_slope: 0.01},
     _calls("leaky_relu", parameters=lambda negative_slope=0.01, inplace=False: {"slope": negative_slope}),
+    source="Maas, Hannun and Ng 2013",
 )
 ELU = Activation(
     "elu",
@@ -98,17 +101,22 @@ ELU = Activation(
             {"scale": alpha} if (scale is False or scale == 1) and input_scale == 1 else None
         ),
     ),
+    source="Clevert, Unterthiner and Hochreiter 2016",
 )
-SILU = Activation("silu", u / (1 + sp.exp(-u)), operations=_calls("silu"), aliases=("swish",))
+SILU = Activation(
+    "silu", u / (1 + sp.exp(-u)), operations=_calls("silu"), aliases=("swish",), source="Elfwing, Uchibe and Doya 2018"
+)
 GELU = Activation(
     "gelu",
     u * (1 + sp.erf(u / sp.sqrt(2))) / 2,
     operations=_calls("gelu", parameters=lambda approximate="none": {} if approximate == "none" else None),
+    source="Hendrycks and Gimpel 2016",
 )
 GELU_TANH = Activation(
     "gelu_tanh",
     u * (1 + sp.tanh(sp.sqrt(2 / sp.pi) * (u + sp.Rational(44715, 10**6) * u**3))) / 2,
     operations=_calls("gelu", parameters=lambda approximate="none": {} if approximate == "tanh" else None),
+    source="Hendrycks and Gimpel 2016, the tanh approximation",
 )
 SOFTPLUS = Activation(
     "softplus",
@@ -116,13 +124,15 @@ SOFTPLUS = Activation(
     {_steepness: 1},
     # torch goes on linearly above the threshold; from 20 on, its default, the formula does too to within 2e-9.
     _calls("softplus", parameters=lambda beta=1.0, threshold=20.0: {"steepness": beta} if threshold >= 20 else None),
+    source="Dugas et al. 2001",
 )
-TANH = Activation("tanh", sp.tanh(u), operations=_calls("tanh"))
+TANH = Activation("tanh", sp.tanh(u), operations=_calls("tanh"), source="LeCun et al. 1998 (Efficient BackProp)")
 LOGISTIC = Activation(
     "logistic",
     1 / (1 + sp.exp(-u)),
     operations=_calls("sigmoid", "expit", "special_expit"),
     aliases=("sigmoid", "expit"),
+    source="Rumelhart, Hinton and Williams 1986",
 )
 HARDTANH = Activation(
     "hardtanh",
@@ -137,14 +147,21 @@ HARDTANH = Activation(
         ),
         *_between(-1, 1),
     ),
+    source="Collobert 2004",
 )
-SIGN = Activation("sign", sp.Piecewise((-1, u < 0), (1, u > 0), (0, True)), operations=_calls("sign", "sgn"))
+SIGN = Activation(
+    "sign",
+    sp.Piecewise((-1, u < 0), (1, u > 0), (0, True)),
+    operations=_calls("sign", "sgn"),
+    source="Courbariaux et al. 2016 (binary activations)",
+)
 HEAVISIDE = Activation(
     "heaviside",
     sp.Piecewise((0, u < 0), (1, u > 0), (_at_zero, True)),
     {_at_zero: 0},
     # The value at zero does not enter the derivative, and it may be a tensor: it is left as it is.
     _calls("heaviside", parameters=lambda values=None: {}),
+    source="McCulloch and Pitts 1943",
 )
 ROUND = Activation(
     "round",

@@ -19,7 +19,8 @@ centre = sp.Symbol("centre", real=True)
 steepness = sp.Symbol("steepness", positive=True)
 slope = sp.Symbol("slope", positive=True)
 leak = sp.Symbol("leak", positive=True)
-power = sp.Symbol("power", positive=True)
+tail = sp.Symbol("tail", positive=True)
+knee = sp.Symbol("knee", positive=True)
 lobe = sp.Symbol("lobe", positive=True)
 stretch = sp.Symbol("stretch", positive=True)
 _xi = Uniform("xi", 0, 1)
@@ -116,7 +117,7 @@ GAUSSIAN = Surrogate(
     factor=_normal(_v, width),
     parameters={width: 0.5, centre: 0},
     source="Yin, Corradi and Bohte 2021",
-    aliases=("erf_derivative", "normal"),
+    aliases=("erf", "erf_derivative", "normal"),
     note="width is the standard deviation; mass 1.",
 )
 LAPLACE = Surrogate(
@@ -124,8 +125,8 @@ LAPLACE = Surrogate(
     factor=height * sp.exp(-sp.Abs(_v) / width),
     parameters={height: 1, width: 1, centre: 0},
     source="Shrestha and Orchard 2018 (SLAYER)",
-    aliases=("exponential", "slayer", "single_exponential"),
-    note="width is the decay length.",
+    aliases=("exponential", "piecewise_exponential", "single_exponential", "slayer", "spike_rate_escape"),
+    note="width is the decay length; mass 2 height width.",
 )
 BIREAL = Surrogate(
     "bireal",
@@ -186,10 +187,11 @@ RECTANGULAR_JAM = Surrogate(
 )
 LEAKY_RECTANGLE = Surrogate(
     "leaky_rectangle",
-    factor=sp.Piecewise((1 / (2 * width), _inside), (leak, True)),
+    factor=sp.Piecewise((1 / (2 * width), sp.Abs(_v) < width), (leak, True)),
     parameters={width: 1, leak: 0.01, centre: 0},
     source="Fang et al. 2023 (SpikingJelly), piecewise leaky ReLU",
     aliases=("piecewise_leaky_relu",),
+    note="width is the half-width of the window, in which the mass is 1.",
 )
 SOFTSIGN = Surrogate(
     "softsign",
@@ -209,19 +211,19 @@ LOG_ABS = Surrogate(
 )
 Q_PSEUDO_SPIKE = Surrogate(
     "q_pseudo_spike",
-    factor=(1 + 2 * sp.Abs(u) / (power - 1)) ** (-power),
-    parameters={power: 2},
-    source="Herranz-Celotti and Rouat 2022",
-    aliases=("q_pseudospike",),
-    note="power sets the tail: it falls like |u| to the minus power.",
+    factor=(1 + 2 * sp.Abs(u) / tail) ** (-1 - tail),
+    parameters={tail: 1},
+    source="Herranz-Celotti and Rouat 2022 (Surrogate Gradients Design)",
+    note="tail is q - 1: the factor falls like |u|^(-1 - tail). Height 1, mass 1.",
 )
 S2NN = Surrogate(
     "s2nn",
     factor=sp.Piecewise(
-        (steepness * sp.exp(-steepness * u) / (1 + sp.exp(-steepness * u)) ** 2, u < 0), (leak / (u + 1), True)
+        (steepness * sp.exp(-steepness * u) / (1 + sp.exp(-steepness * u)) ** 2, u < 0), (height / (u + 1), True)
     ),
-    parameters={steepness: 4, leak: 1},
+    parameters={steepness: 4, height: 1},
     source="Suetake et al. 2023 (S2NN)",
+    note="height is the value at 0, from where the right tail falls like 1 / u: its integral diverges.",
 )
 COSINE = Surrogate(
     "cosine",
@@ -237,7 +239,26 @@ CIRCLE = Surrogate(
     parameters={steepness: 2},
     source="Pehle and Pedersen 2021 (Norse), circ",
     aliases=("circ",),
-    note="Derivative of u / sqrt(1 + u^2).",
+    note="Derivative of u / sqrt(1 + (steepness u)^2); steepness is 1 / alpha of Norse.",
+)
+DSPIKE = Surrogate(
+    "dspike",
+    factor=sp.Piecewise(
+        (steepness / (2 * sp.tanh(steepness / 2) * sp.cosh(steepness * _v) ** 2), sp.Abs(_v) <= sp.Rational(1, 2)),
+        (0, True),
+    ),
+    parameters={steepness: 3, centre: 0},
+    source="Li et al. 2021 (Differentiable Spike)",
+    aliases=("differentiable_spike",),
+    note="A piece of the tanh derivative on a window of width 1, scaled to mass 1 at every steepness.",
+)
+LOG_TAILED_RELU = Surrogate(
+    "log_tailed_relu",
+    factor=sp.Piecewise((0, u <= 0), (1, u <= knee), (1 / (u - knee + 1), True)),
+    parameters={knee: 1},
+    source="Cai et al. 2017 (half-wave Gaussian quantization)",
+    forward="relu",
+    note="Beyond the knee the forward is logarithmic: outliers get less gradient. Its integral diverges.",
 )
 SOFTPLUS_DERIVATIVE = Surrogate(
     "softplus_derivative",

@@ -143,7 +143,7 @@ def tidy(number: sp.Expr) -> sp.Expr:
     """An exact number in a short form."""
     top, bottom = sp.fraction(sp.together(number))
     short = sp.radsimp(sp.expand(top) / sp.expand(bottom))
-    return min((number, sp.expand(number), short), key=sp.count_ops)
+    return min((number, sp.expand(number), short, sp.cancel(number)), key=sp.count_ops)
 
 
 def _monotone(slope: Cell) -> bool:
