@@ -62,6 +62,15 @@ def flat(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 
+def _lines(witness: Any) -> str:
+    """An example as a line for each of its parts, numbers as the exact fractions that they are."""
+    parts = witness.items() if isinstance(witness, Mapping) else [("example", witness)]
+    return "\n".join(
+        f"{name}: {part if isinstance(part, str) else json.dumps(part, default=str, ensure_ascii=False)}"
+        for name, part in parts
+    )
+
+
 def _row(claim: Mapping[str, Any]) -> Row:
     witness = claim.get("witness") or claim.get("counterexample")
     details = {
@@ -79,6 +88,6 @@ def _row(claim: Mapping[str, Any]) -> Row:
         expected=str(claim["expected"]),
         roads=flat(roads),
         details=tuple((name, str(value)) for name, value in details.items() if value),
-        witness=json.dumps(witness, indent=2, default=str, ensure_ascii=False) if witness else "",
+        witness="\n\n".join(map(_lines, witness if isinstance(witness, list) else [witness])) if witness else "",
         seconds=float(claim["seconds"]),
     )

@@ -154,6 +154,10 @@ def test_a_card_says_what_is_proved_of_the_sign():
     assert ds.SURROGATES["multi_gaussian"](np.array([float(Fraction(witness))]))[0] < 0
 
 
+def test_a_witness_is_shown_part_by_part(rendered):
+    assert "<pre>shows: one weight\nvalues: {&#34;g&#34;: &#34;1/2&#34;}</pre>" in rendered
+
+
 def test_a_quick_report_says_so_and_a_whole_one_does_not(contents, rendered):
     assert "Quick run." not in rendered
     hurried = page.Contents(**{**vars(contents), "quick": "2 seeds, 10 epochs."})
