@@ -9,7 +9,7 @@ so that a wrong constant cannot hide in one road.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -30,15 +30,24 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a claim is said to hold: which networks, how many samples, which gradient, which backward factors."""
+    """Where a claim is said to hold, and at which sizes its proof is carried out.
+
+    Attributes:
+        network: which networks.
+        samples: how many samples.
+        gradient: the gradient of which parameters.
+        factors: which backward factors.
+        sizes: the family of sizes that the checked steps cover; beyond it the claim is only searched.
+    """
 
     network: str = "any"
     samples: str = "one"
     gradient: str = "every layer"
     factors: str = "every positive factor"
+    sizes: str = "any"
 
     def __str__(self) -> str:
-        return f"network: {self.network}; samples: {self.samples}; gradient: {self.gradient}; factors: {self.factors}"
+        return "; ".join(f"{entry.name}: {getattr(self, entry.name)}" for entry in fields(self))
 
 
 @dataclass(frozen=True)

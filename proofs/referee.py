@@ -2,7 +2,8 @@
 
 A verdict is computed. PROVED: every step of the proof holds and the search finds nothing. REFUTED: an exact witness
 replays, or the search finds an instance at which the statement fails. SUPPORTED: there is no proof and the search
-finds nothing. OPEN: anything else, with the reason: a step that does not hold, roads that disagree, time that ran out.
+finds nothing. OPEN: anything else, with the reason: a step that does not hold, a witness in print that does not
+replay, roads that disagree, code that breaks, time that ran out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from .claim import Claim, Hypothesis, Verdict
@@ -119,6 +122,13 @@ def printable(value: Any) -> Any:
     return number if number - number == 0 else str(number)
 
 
+def _told(error: Exception) -> str:
+    """What went wrong, and in which line of code."""
+    frames = extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
 def _shown(instance: Instance | None) -> dict[str, Any] | None:
     return None if instance is None else printable(dict(instance))
 
@@ -130,6 +140,7 @@ class _Hearing:
         self.claim, self.effort = claim, effort
         self.steps: list[Step] = []
         self.faults: list[str] = []
+        self.unreplayed: list[str] = []
         self.replayed = False
         self.complete = False
         self.found: Found | None = None
@@ -149,14 +160,13 @@ class _Hearing:
                 self.faults.append(f"step {number} takes up '{step.hypothesis}', which the claim does not assume")
             if step.claim and step.claim not in self.claim.uses:
                 self.faults.append(f"step {number} uses the claim '{step.claim}', which `uses` does not name")
-        for witness in self.claim.witnesses:
+        for place, witness in enumerate(self.claim.witnesses, start=1):
             try:
-                result = replay(witness)
-            except Exception as error:  # one broken replay must not silence the other claims; it is told, never passed
-                self.faults.append(f"a witness does not replay: {type(error).__name__}: {error}")
-                continue
-            self.faults += [f"a witness does not replay: {difference}" for difference in result.differences]
-            self.replayed |= witness.refutes and result.agrees
+                differences = replay(witness).differences
+            except Exception as error:  # one broken replay must not silence the others; it is told, never passed
+                differences = (_told(error),)
+            self.unreplayed += [f"witness {place} does not replay: {difference}" for difference in differences]
+            self.replayed |= witness.refutes and not differences
         self.complete = True
 
     def look(self) -> None:
@@ -173,8 +183,10 @@ class _Hearing:
         claim = self.claim
         if not (claim.proof or claim.refutation or claim.witnesses):
             return None
-        if self.faults or not self.complete:
-            return Road(Verdict.OPEN, self.faults[0] if self.faults else "not finished")
+        if faults := [*self.faults, *self.unreplayed]:
+            return Road(Verdict.OPEN, faults[0])
+        if not self.complete:
+            return Road(Verdict.OPEN, "not finished")
         if claim.proof:
             return Road(Verdict.PROVED, f"{len(self.steps)} steps hold")
         if self.replayed or self.steps:
@@ -195,8 +207,8 @@ class _Hearing:
         """The verdict that follows from what both roads found."""
         symbolic, searched = self._symbolic(), self._searched()
         verdicts = {road.verdict for road in (symbolic, searched) if road}
-        if late:
-            verdict, reason = Verdict.OPEN, late
+        if late or self.unreplayed:  # what the search finds does not put a wrong witness in print right
+            verdict, reason = Verdict.OPEN, late or self.unreplayed[0]
         elif Verdict.OPEN in verdicts and Verdict.REFUTED not in verdicts:
             verdict = Verdict.OPEN
             reason = "; ".join(road.text for road in (symbolic, searched) if road and road.verdict is Verdict.OPEN)
@@ -233,11 +245,19 @@ def decide(claim: Claim, quick: bool = False) -> Result:
     """
     hearing = _Hearing(claim, QUICK if quick else 1.0)
     start = time.perf_counter()
-    late = ""
+    late, road = "", "proof"
     try:
         with _limited(claim.seconds):
             hearing.prove()
+            road = "search"
             hearing.look()
     except _TimeUp:
         late = f"not decided within {claim.seconds:g} seconds"
+    except Exception as error:  # a claim's own functions may raise anything; it is then undecided, and told why
+        late = f"the {road} breaks: {_told(error)}"
     return hearing.result(time.perf_counter() - start, late)
+
+
+def undecided(claim: Claim, reason: str) -> Result:
+    """The result on a claim that could not be heard."""
+    return _Hearing(claim, 0.0).result(0.0, reason)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..analysis.errors import Refused, near
 from .chapters import CLAIMS
 from .claim import Claim
-from .referee import Result, decide
+from .referee import Result, decide, undecided
 
 
 def _chosen(ids: Sequence[str | Claim]) -> list[Claim]:
@@ -21,6 +21,12 @@ def _chosen(ids: Sequence[str | Claim]) -> list[Claim]:
         else:
             raise Refused(f"verify {name!r}: there is no claim of that id; {near(name, CLAIMS)}.")
     return claims
+
+
+_LOST = (
+    "its process ended without an answer: it was killed, ran out of memory, or was started by a script that does not "
+    "guard its own work with `if __name__ == '__main__':`"
+)
 
 
 def _decided_elsewhere(name: str, quick: bool) -> Result:
@@ -60,6 +66,7 @@ def verify(
             tell(results[-1])
         return results
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
@@ -67,6 +74,11 @@ def verify(
         found: dict[str, Result] = {}
         for future in as_completed(futures):
             claim = futures[future]
-            found[claim.id] = replace(future.result(), claim=claim)
+            try:
+                found[claim.id] = replace(future.result(), claim=claim)
+            except BrokenProcessPool:
+                found[claim.id] = undecided(claim, _LOST)
+            except Exception as error:
+                found[claim.id] = undecided(claim, f"its process gave no result: {type(error).__name__}: {error}")
             tell(found[claim.id])
     return [found[claim.id] for claim in claims]

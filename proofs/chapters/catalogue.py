@@ -33,6 +33,9 @@ REACH = 60.0
 BODY = 2.0
 """Ratios are taken over |u| <= 2, where most of the mass of a standard normal preactivation lies."""
 
+THEOREMS = "surrogate-"
+"""How the id of a surrogate's theorems begins."""
+
 Values = Callable[[Any], Any]
 
 
@@ -165,7 +168,7 @@ def theorems(surrogate: Surrogate, said: Surrogate | None = None) -> Claim:
     """
     said = said or surrogate
     return Claim(
-        id=f"surrogate-{surrogate.name}",
+        id=f"{THEOREMS}{surrogate.name}",
         title=f"The theorems of {surrogate.name}",
         statement=f"The sign of {surrogate.name} on the whole line, and its ratio, Kantorovich angle and mean-field "
         "rho against each differentiable activation.",

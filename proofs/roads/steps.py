@@ -139,14 +139,21 @@ def squares(text: str, expression: sp.Expr, *terms: tuple[Any, Any]) -> Step:
     return Step(text, rf"{sp.latex(expression)} = {sp.latex(shown)} \ge 0", "sum of squares", holds, expression)
 
 
-def follows(text: str, goal: sp.Expr, *terms: tuple[Any, Step], strict: bool = False) -> Step:
+def follows(
+    text: str,
+    goal: sp.Expr,
+    *terms: tuple[Any, Step],
+    strict: bool = False,
+    where: Mapping[Any, Any] | None = None,
+) -> Step:
     """``goal`` >= 0, being a sum of multipliers >= 0 times earlier facts.
 
-    Strict where one multiplier and its fact are both positive.
+    Strict where one multiplier and its fact are both positive. ``where`` says what symbols of the facts stand for.
     """
     signs = all(step.holds and step.fact is not None and _sign_known(expression_of(c), False) for c, step in terms)
     total = sp.Add(*(c * step.fact for c, step in terms if step.fact is not None))
     firm = any(step.strict and _sign_known(expression_of(c), True) for c, step in terms)
+    total = expression_of(total).subs(dict(where or {}), simultaneous=True)
     holds = signs and vanishes(goal - total) and (firm or not strict)
     relation = ">" if strict else r"\ge"
     return Step(text, rf"{sp.latex(goal)} {relation} 0", "combination of earlier facts", holds, goal, strict)
@@ -176,14 +183,17 @@ def given(hypothesis: str, *expressions: sp.Expr, strict: bool = False) -> Step:
     return Step(f"by the hypothesis '{hypothesis}'", latex, "hypothesis", known, fact, strict, hypothesis=hypothesis)
 
 
-def by(claim: Claim, formula: str = "", values: Mapping[Any, Any] | None = None, text: str = "") -> Step:
-    """A formula that ``claim`` states, at the given values of its symbols; a fact where it is stated to be >= 0.
+def by(
+    claim: Claim, formula: str = "", values: Mapping[Any, Any] | None = None, text: str = "", inequality: bool = False
+) -> Step:
+    """A formula that ``claim`` states, at the given values of its symbols; without a formula the whole claim.
 
-    Without a formula the step quotes the whole claim.
+    Only an ``inequality``, a formula that the claim states to be >= 0, is a fact for later steps.
     """
-    fact = claim.stated[formula].subs(dict(values or {}), simultaneous=True) if formula else sp.S.Zero
+    quoted = claim.stated[formula].subs(dict(values or {}), simultaneous=True) if formula else None
+    latex = claim.latex if quoted is None else sp.latex(quoted) + (r" \ge 0" if inequality else "")
     text = text or f"by the claim '{claim.id}'"
-    return Step(text, sp.latex(fact) if formula else claim.latex, f"claim {claim.id}", True, fact, claim=claim.id)
+    return Step(text, latex, f"claim {claim.id}", True, quoted if inequality else None, claim=claim.id)
 
 
 def cauchy_schwarz(text: str, a: list[sp.Expr], b: list[sp.Expr]) -> Step:
@@ -194,10 +204,35 @@ def cauchy_schwarz(text: str, a: list[sp.Expr], b: list[sp.Expr]) -> Step:
     return squares(text, gap, *minors)
 
 
-def known(text: str, fact: sp.Expr, name: str, *hypotheses: Step) -> Step:
-    """A named inequality of the literature, ``fact`` >= 0, whose hypotheses are checked steps."""
-    holds = all(step.holds for step in hypotheses)
-    return Step(text, rf"{sp.latex(fact)} \ge 0", f"known inequality: {name}", holds, fact)
+def schwarz(text: str, aa: Any, bb: Any, ab: Any) -> Step:
+    """|a|^2 |b|^2 - <a, b>^2 >= 0 in any dimension, of the squared lengths and the inner product of real vectors.
+
+    The inequality of Cauchy and Schwarz: |b|^2 times it is the squared length of |b|^2 a - <a, b> b.
+    """
+    first, second, inner = (expression_of(value) for value in (aa, bb, ab))
+    known = _sign_known(first, False) and _sign_known(second, False) and bool(inner.is_real)
+    gap = first * second - inner**2
+    length = second**2 * first - 2 * second * inner * inner + inner**2 * second
+    holds = known and vanishes(length - second * gap)
+    return Step(text, rf"{sp.latex(gap)} \ge 0", "Cauchy and Schwarz", holds, gap)
+
+
+def variance(text: str, square: Any, mean: Any) -> Step:
+    """E X^2 - (E X)^2 >= 0, of the second moment and the mean of a real X: it is E(X - E X)^2."""
+    second, first = expression_of(square), expression_of(mean)
+    spread = second - 2 * first * first + first**2
+    gap = second - first**2
+    holds = bool(first.is_real) and bool(second.is_real) and vanishes(spread - gap)
+    return Step(text, rf"{sp.latex(gap)} \ge 0", "a variance", holds, gap)
+
+
+def roots(text: str, large: Any, small: Any, squared: Step) -> Step:
+    """``large`` >= ``small``, as ``large`` >= 0 and the earlier fact ``squared`` is large^2 - small^2 >= 0."""
+    big, little = expression_of(large), expression_of(small)
+    fits = squared.fact is not None and vanishes(squared.fact - (big**2 - little**2))
+    holds = squared.holds and fits and _sign_known(big, False) and bool(little.is_real)
+    gap = big - little
+    return Step(text, rf"{sp.latex(gap)} \ge 0", "a square root of an earlier fact", holds, gap)
 
 
 def all_of(text: str, *steps: Step) -> Step:

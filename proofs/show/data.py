@@ -30,12 +30,7 @@ def _claim(result: Result) -> dict[str, Any]:
         "verdict": str(result.verdict),
         "expected": str(claim.expected),
         "reason": result.reason,
-        "scope": {
-            "network": claim.scope.network,
-            "samples": claim.scope.samples,
-            "gradient": claim.scope.gradient,
-            "factors": claim.scope.factors,
-        },
+        "scope": asdict(claim.scope),
         "roads": {"symbolic": _road(result.symbolic), "search": _road(result.search)},
         "uses": list(claim.uses),
         "hypotheses": [

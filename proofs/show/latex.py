@@ -22,12 +22,22 @@ _ESCAPES = {
     "|": r"\textbar{}",
 }
 
-HEAD = r"""% needs \usepackage{array,booktabs,longtable,amsmath,amssymb}
-\begin{longtable}{@{}l>{\raggedright\arraybackslash}p{0.38\linewidth}>{$}p{0.3\linewidth}<{$}l@{}}
+PACKAGES = ("amsmath", "amssymb", "array", "booktabs", "graphicx", "longtable")
+"""What a document needs to load for the table to compile."""
+
+HEAD = (
+    rf"% needs \usepackage{{{','.join(PACKAGES)}}}"
+    r"""
+% A formula on its own line, made smaller where it is wider than the column.
+\providecommand{\fitted}[1]{\par\smallskip\sbox0{$\displaystyle #1$}%
+  \ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi}
+{\small
+\begin{longtable}{@{}>{\raggedright\arraybackslash}p{0.24\linewidth}>{\raggedright\arraybackslash}p{0.56\linewidth}l@{}}
 \toprule
-claim & statement & \text{formula} & verdict \\
+claim & statement & verdict \\
 \midrule
 \endhead"""
+)
 
 
 def escaped(text: str) -> str:
@@ -40,9 +50,12 @@ def escaped(text: str) -> str:
 
 
 def table(results: Sequence[Result]) -> str:
-    """One row a claim: id, statement, formula, verdict."""
-    rows = [
-        f"\\texttt{{{escaped(r.claim.id)}}} & {escaped(r.claim.statement)} & {r.claim.latex} & {r.verdict.lower()} \\\\"
-        for r in results
-    ]
-    return "\n".join([HEAD, *rows, r"\bottomrule", r"\end{longtable}"])
+    """One row a claim: its id, its statement with the formula below it, the verdict."""
+    rows = [_row(result.claim.id, result.claim.statement, result.claim.latex, result.verdict) for result in results]
+    return "\n".join([HEAD, *rows, r"\bottomrule", r"\end{longtable}", "}"])
+
+
+def _row(name: str, statement: str, formula: str, verdict: str) -> str:
+    breakable = escaped(name).replace("-", r"-\allowbreak ").replace(r"\_", r"\_\allowbreak ")
+    below = rf" \fitted{{{formula}}}" if formula else ""
+    return rf"\texttt{{{breakable}}} & {escaped(statement)}{below} & {verdict.lower()} \\ \addlinespace"

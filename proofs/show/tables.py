@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..chapters import CHAPTERS
+from ..chapters.catalogue import THEOREMS
 from ..claim import Claim, Verdict, Witness
 from ..referee import Result
 
@@ -19,6 +20,10 @@ COLOURS = {
     Verdict.SUPPORTED: "cyan",
     Verdict.OPEN: "yellow",
 }
+
+
+_FEW = 3
+"""Up to so many surrogates' theorems have a row each."""
 
 
 def _verdict(result: Result) -> Text:
@@ -41,14 +46,27 @@ def numbers(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _found(result: Result) -> str:
-    lines = [witness.shows for witness in result.claim.witnesses[:1]]
-    if not lines and result.counterexample:
-        lines.append(f"fails at {numbers(result.counterexample)}")
+def _roads(result: Result) -> str:
+    """What each road found and the time it took, in one line."""
+    texts = [road.text for road in (result.symbolic, result.search) if road]
+    return "; ".join([*texts, f"{result.seconds:.1f} s"])
+
+
+def _found(result: Result) -> Text:
+    """Why the verdict is what it is: the witness of a refuted claim, the reason of an open one; then the roads."""
+    claim = result.claim
+    text = Text(claim.title or claim.statement)
+    reasons = []
+    if result.verdict is Verdict.REFUTED and claim.witnesses:
+        reasons.append(claim.witnesses[0].shows)
+    elif result.counterexample:
+        reasons.append(f"fails at {numbers(result.counterexample)}")
     if result.verdict is Verdict.OPEN:
-        lines.append(f"open: {result.reason}")
-    lines += [_finding(result.claim, need) for need in result.needs if need.finding]
-    return "\n".join(lines)
+        reasons.append(result.reason)
+    reasons += [_finding(claim, need) for need in result.needs if need.finding]
+    for reason in reasons:
+        text.append(f"\n{reason}", style=COLOURS[result.verdict])
+    return text.append(f"\n{_roads(result)}", style="dim")
 
 
 def _finding(claim: Claim, need: Any) -> str:
@@ -57,8 +75,23 @@ def _finding(claim: Claim, need: Any) -> str:
     return f"finding: '{need.hypothesis.name}' is needed: {numbers(need.counterexample)}"
 
 
+def _row(result: Result) -> tuple[Text, Text, Text]:
+    return Text(result.claim.id, style="bold"), _verdict(result), _found(result)
+
+
+def _together(results: Sequence[Result]) -> tuple[Text, Text, Text]:
+    """The theorems of many surrogates, all as in print, in one row."""
+    names = ", ".join(result.claim.id.removeprefix(THEOREMS) for result in results)
+    seconds = sum(result.seconds for result in results)
+    text = Text(f"The theorems of each surrogate\n{names}").append(f"\n{seconds:.1f} s; `--proof ID`", style="dim")
+    return Text(f"{THEOREMS}... ({len(results)})", style="bold"), _verdict(results[0]), text
+
+
 def verdicts(results: Sequence[Result], console: Console) -> None:
-    """One table a chapter: id and statement, verdict, the two roads, the witness."""
+    """One table a chapter: a row a claim with its verdict and why; whole ids at 80 columns.
+
+    Surrogates' theorems that are as in print share a row where there are many.
+    """
     by_id = {result.claim.id: result for result in results}
     known = {claim.id for claims in CHAPTERS.values() for claim in claims}
     own = tuple(result.claim for result in results if result.claim.id not in known)
@@ -67,18 +100,14 @@ def verdicts(results: Sequence[Result], console: Console) -> None:
         if not asked:
             continue
         table = Table(title=chapter, title_justify="left", title_style="bold", show_lines=True, expand=True)
-        for name, ratio in (("claim", 4), ("verdict", None), ("roads", 4), ("witness", 6), ("s", None)):
-            table.add_column(name, ratio=ratio, justify="right" if name == "s" else "left", overflow="fold")
-        for result in asked:
-            roads = [(name, road) for name, road in (("symbolic", result.symbolic), ("search", result.search)) if road]
-            table.add_row(
-                Text(result.claim.id, style="bold")
-                + Text(f"\n{result.claim.title or result.claim.statement}", style="not bold"),
-                _verdict(result),
-                "\n".join(road.text for _, road in roads),
-                _found(result),
-                f"{result.seconds:.1f}",
-            )
+        table.add_column("claim", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("why", ratio=1, overflow="fold")
+        alike = [r for r in asked if r.claim.id.startswith(THEOREMS) and r.as_expected and r.verdict is Verdict.PROVED]
+        alike = alike if len(alike) > _FEW else []
+        rows = [_row(result) for result in asked if result not in alike]
+        for row in [*rows, *([_together(alike)] if alike else [])]:
+            table.add_row(*row)
         console.print(table)
     counts = [f"{sum(r.verdict is verdict for r in results)} {verdict}" for verdict in Verdict]
     wrong = [result.claim.id for result in results if not result.as_expected]

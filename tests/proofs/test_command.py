@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import io
 import json
+import multiprocessing
+import os
+import shutil
+import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +17,13 @@ from downslope.__main__ import app
 from downslope.analysis.errors import Refused
 from downslope.proofs import verify as verifying
 from downslope.proofs.claim import Verdict
+from downslope.proofs.referee import decide, undecided
 from downslope.proofs.replay import replay
-from downslope.proofs.show import data, graph, latex
+from downslope.proofs.show import data, graph, latex, tables
+from rich.console import Console
 from typer.testing import CliRunner
+
+real = multiprocessing.get_context
 
 
 def run(*arguments: str) -> Any:
@@ -96,6 +105,67 @@ def test_latex_is_a_booktabs_table_with_balanced_braces() -> None:
     assert latex.escaped("a_b & 50%") == r"a\_b \& 50\%"
 
 
+IN_PRINT = [replace(undecided(claim, ""), verdict=claim.expected) for claim in ds.CLAIMS.values()]
+"""Every claim as a result with its verdict in print, undecided otherwise: enough for what only prints."""
+
+
+def _compiled(table: str, folder: Path) -> str:
+    packages = "".join(rf"\usepackage{{{name}}}" for name in latex.PACKAGES)
+    source = rf"\documentclass{{article}}{packages}\begin{{document}}{table}\end{{document}}"
+    (folder / "claims.tex").write_text(source, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "claims.tex"]
+    for _ in range(2):  # a longtable knows its widths on the second run
+        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    return "" if done.returncode == 0 else done.stdout.decode(errors="replace")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_the_latex_of_every_claim_compiles_and_fits_the_page(tmp_path: Path) -> None:
+    assert _compiled(latex.table(IN_PRINT), tmp_path) == ""
+    assert "Overfull" not in (tmp_path / "claims.log").read_text(errors="replace")
+    assert (tmp_path / "claims.pdf").stat().st_size > 0
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_latex_that_is_wrong_does_not_compile(tmp_path: Path) -> None:
+    wrong = replace(IN_PRINT[0], claim=replace(IN_PRINT[0].claim, latex=r"\nosuchcommand"))
+    assert "Undefined control sequence" in _compiled(latex.table([wrong]), tmp_path)
+
+
+def _printed(results: Any, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO())
+    tables.verdicts(results, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_at_80_columns_every_id_and_verdict_stands_whole_on_a_line() -> None:
+    out = _printed(IN_PRINT)
+    assert all(len(line) <= 80 for line in out.splitlines())
+    rows = [line.split("\u2502") for line in out.splitlines() if line.startswith("\u2502")]
+    shown = {row[1].strip(): row[2].strip() for row in rows if row[1].strip()}
+    alone = {r.claim.id: str(r.verdict) for r in IN_PRINT if not r.claim.id.startswith("surrogate-")}
+    together = f"surrogate-... ({len(ds.SURROGATES)})"
+    assert shown == {**alone, together: "PROVED"}
+    words = out.replace("\u2502", " ").replace(",", " ").split()
+    assert set(ds.SURROGATES) <= set(words)
+
+
+def test_a_surrogate_that_is_not_as_in_print_has_a_row_of_its_own() -> None:
+    name = "surrogate-leaky_relu_derivative"
+    results = [
+        replace(r, verdict=Verdict.REFUTED, counterexample={"at": 7.0}) if r.claim.id == name else r for r in IN_PRINT
+    ]
+    out = _printed(results)
+    assert name in out
+    assert "fails at at = 7" in out
+    assert f"surrogate-... ({len(ds.SURROGATES) - 1})" in out
+
+
+def test_a_refuted_claim_shows_its_witness_beside_the_verdict() -> None:
+    out = " ".join(_printed(IN_PRINT, 200).split())
+    assert "p = (1/2, 1/2), r = (-2, -1): Jr = (-1/4, 1/4)" in out
+
+
 def test_the_graph_is_an_svg_with_every_claim_and_use(tmp_path: Path) -> None:
     target = tmp_path / "uses.svg"
     assert run("kantorovich", "diagonal-scaling", "conditioned", "--quick", "--graph", str(target)).exit_code == 0
@@ -121,6 +191,33 @@ def test_two_processes_find_what_one_finds() -> None:
         return [{**claim, "seconds": 0} for claim in data.as_json(results)["claims"]]
 
     assert told(alone) == told(together)
+
+
+def _lost(name: str, quick: bool) -> Any:
+    """What a worker runs in place of a claim: one of them ends its process, another raises what cannot travel."""
+    if name == "kantorovich":
+        raise _Stubborn(lambda: None)
+    return decide(ds.CLAIMS[name], quick)
+
+
+def _killed(name: str, quick: bool) -> Any:
+    os._exit(3)
+
+
+class _Stubborn(Exception):
+    def __init__(self, held: Any) -> None:
+        super().__init__(held)
+        self.held = held
+
+
+@pytest.mark.parametrize(("worker", "reason"), [(_lost, "gave no result"), (_killed, "ended without an answer")])
+def test_a_worker_that_fails_leaves_its_claim_open(monkeypatch: pytest.MonkeyPatch, worker: Any, reason: str) -> None:
+    monkeypatch.setattr(verifying, "_decided_elsewhere", worker)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: real("fork"))
+    results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
+    assert results[0].verdict is Verdict.OPEN
+    assert reason in results[0].reason
+    assert not results[0].as_expected
 
 
 WITNESSES = [(claim.id, place) for claim in ds.CLAIMS.values() for place in range(len(claim.witnesses))]

@@ -138,6 +138,33 @@ def test_a_suspicion_in_floats_is_heard_again_in_fractions() -> None:
     assert search(replace(PROVED, game=exact)).counterexample is None
 
 
+def _breaks(*_: Any) -> Any:
+    raise ZeroDivisionError("on purpose")
+
+
+def _stops(*_: Any) -> Any:
+    raise RuntimeError("on purpose")
+
+
+@pytest.mark.parametrize(
+    ("broken", "road"),
+    [({"proof": _breaks}, "proof"), ({"game": Game(_stops, _stops)}, "search"), ({"evaluate": _breaks}, "search")],
+)
+def test_code_that_breaks_leaves_the_claim_open_and_is_told(broken: dict[str, Any], road: str) -> None:
+    result = decide(replace(PROVED, **broken), quick=True)
+    assert result.verdict is Verdict.OPEN
+    assert result.reason.startswith(f"the {road} breaks:")
+    assert "on purpose (test_referee.py, line" in result.reason
+
+
+def test_a_search_that_succeeds_does_not_excuse_a_wrong_witness_in_print() -> None:
+    claim = ds.CLAIMS["batch-mixing"]
+    wrong = replace(claim.witnesses[1], values={**claim.witnesses[1].values, "inner_product": "-2"})
+    result = decide(replace(claim, witnesses=(claim.witnesses[0], wrong)), quick=True)
+    assert (result.verdict, result.as_expected) == (Verdict.OPEN, False)
+    assert result.reason.startswith("witness 2 does not replay: inner_product: exact replay gives -1")
+
+
 def test_nothing_inside_the_scope_is_no_support() -> None:
     empty = replace(PROVED, proof=None, game=_game(lambda a: None))
     assert decide(empty, quick=True).verdict is Verdict.OPEN
@@ -174,6 +201,10 @@ GOOD = {
     "limit": by.tends("", 1 / p, p, sp.oo, 0),
     "free": by.independent("", x + 1, y),
     "cauchy": by.cauchy_schwarz("", [x, y], [a, b]),
+    "schwarz": by.schwarz("", a, b, x),
+    "variance": by.variance("", a, x),
+    "roots": by.roots("", a + p, a, by.nonnegative("", sp.expand((a + p) ** 2 - a**2))),
+    "where": by.follows("", b, (1, by.nonnegative("", a)), where={a: b}),
     "follows": by.follows("", a + 2 * x**2, (1, by.nonnegative("", a)), (2, by.nonnegative("", x**2))),
 }
 BAD = {
@@ -193,7 +224,19 @@ BAD = {
     "a fact that does not hold": by.follows("", x, (1, by.nonnegative("", x))),
     "strict from weak facts": by.follows("", a, (1, by.nonnegative("", a)), strict=True),
     "another goal": by.follows("", b, (1, by.nonnegative("", a))),
-    "known with a hypothesis that fails": by.known("", a, "any", by.positive("", x)),
+    "Cauchy and Schwarz of a length that may be negative": by.schwarz("", x, a, b),
+    "Cauchy and Schwarz of an inner product that is not real": by.schwarz("", a, b, sp.I * x),
+    "a variance of what is not real": by.variance("", a, sp.I * x),
+    "a root of another square": by.roots("", a, b, by.nonnegative("", a**2)),
+    "a root on a side that may be negative": by.roots("", x, 0, by.nonnegative("", x**2)),
+    "a root of a fact that does not hold": by.roots("", a, b, by.nonnegative("", a**2 - b**2)),
+    "symbols that stand for something else": by.follows("", b, (1, by.nonnegative("", a)), where={a: 2 * b}),
+    "a claim's formula that it does not state to be >= 0": by.follows(
+        "", -ds.CLAIMS["descent-margin"].stated["minimum"], (-1, by.by(ds.CLAIMS["descent-margin"], "minimum"))
+    ),
+    "a claim's formula as a fact where none is stated": by.follows(
+        "", ds.CLAIMS["descent-margin"].stated["minimum"], (1, by.by(ds.CLAIMS["descent-margin"], "minimum"))
+    ),
     "given against the assumptions": by.given("positive", x, strict=True),
     "one of several": by.all_of("", by.positive("", p), by.positive("", x)),
 }

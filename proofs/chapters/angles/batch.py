@@ -60,11 +60,12 @@ def _descent_margin(stated: Stated) -> Iterator[Step]:
     surrogate = t.multiply_elementwise(e).T * x
     inner = sum(a * b for a, b in zip(g, surrogate, strict=True))
     yield by.identity("<g, g~> = sum t c", inner, sum(t[at] * c[at] for at in whole))
-    J, r = sp.Matrix(2, 3, sp.symbols("J_:6", real=True)), sp.Matrix(sp.symbols("r_:2", real=True))
-    s = sp.Matrix(sp.symbols("t_:2", positive=True))
+    # The rows of J are the preactivations of all units and samples: two of each.
+    J, r = sp.Matrix(4, 3, sp.symbols("J_:12", real=True)), sp.Matrix(sp.symbols("r_:4", real=True))
+    s = sp.Matrix(sp.symbols("t_:4", positive=True))
     below, below_s = J.T * r, J.T * r.multiply_elementwise(s)
     yield by.identity(
-        "for all parameters at and below, J the Jacobian of the preactivations: c = r phi' times the tangent J g",
+        "for all 3 parameters at and below, J the Jacobian of the 4 preactivations: c = r phi' times the tangent J g",
         below.dot(below_s),
         s.dot(r.multiply_elementwise(J * below)),
     )
@@ -125,7 +126,12 @@ DESCENT_MARGIN = Claim(
     latex=r"\min_{t \in [m, M]} \langle g, \tilde g\rangle = m C_+ - M C_-,\quad \kappa^* = 1 + |g|^2/C_-",
     expected=Verdict.PROVED,
     source="ours",
-    scope=Scope(network="one replaced activation", samples="any", gradient="that layer, or all at and below"),
+    scope=Scope(
+        network="one replaced activation",
+        samples="any",
+        gradient="that layer, or all at and below",
+        sizes="2 samples, 2 units, 2 inputs; the minimum over t for any number of them",
+    ),
     hypotheses=(POSITIVE_BOX,),
     stated={"minimum": m * up - M * down, "critical": 1 + square / down},
     proof=_descent_margin,
@@ -156,10 +162,23 @@ def _batch_cosine(stated: Stated) -> Iterator[Step]:
     yield by.identity("|a|^2 |a+e|^2 - <a, a+e>^2", lagrange, e.dot(e) * b.dot(b) - e.dot(b) ** 2)
     yield by.squares("so sin^2 |a|^2 <= |e|^2, from", e.dot(b) ** 2, (1, e.dot(b)))
     x, y = sp.symbols("r d", positive=True)
-    yield by.positive("and <a, a + e> >= |a| (|a| - |e|) > 0 for |e| < |a|", (x + y) * ((x + y) - x))
-    p, q = sp.symbols("p q", real=True)
-    orthogonal = (p + q) ** 2 - 2 * p * q
-    yield by.identity("orthogonal g_k: S = |g| for every choice of signs", orthogonal, (p - q) ** 2 + 2 * p * q)
+    inner = sp.Symbol("i", real=True)
+    near = by.schwarz("<a, e>^2 <= |a|^2 |e|^2, with |e| = r and |a| = r + d > r", (x + y) ** 2, x**2, inner)
+    least = by.roots("so -<a, e> <= |a| |e|", (x + y) * x, -inner, near)
+    yield near
+    yield least
+    rest = by.positive("as |a| (|a| - |e|) > 0", (x + y) * ((x + y) - x))
+    yield rest
+    ahead = (x + y) ** 2 + inner
+    yield by.follows("<a, a + e> > 0: the angle is acute", ahead, (1, least), (1, rest), strict=True)
+    p, q, h = (sp.Matrix(v) for v in ([x, 0, 0], [0, y, 0], [0, 0, inner]))
+    yield by.all_of(
+        "orthogonal g_k: S = |g|, for every choice of signs (three of them)",
+        *(
+            by.identity("length", (p + i * q + j * h).dot(p + i * q + j * h), (p + q + h).dot(p + q + h))
+            for i, j in ((1, 1), (1, -1), (-1, 1), (-1, -1))
+        ),
+    )
     yield by.identity("and the bound is Kantorovich's", bound, (kappa - 1) / (kappa + 1))
 
 
@@ -199,7 +218,12 @@ BATCH_COSINE_BOUND = Claim(
     r"S = \max_\sigma \Big|\sum_k \sigma_k g_k\Big|",
     expected=Verdict.PROVED,
     source="ours",
-    scope=Scope(network="one replaced activation", samples="any", gradient="that layer"),
+    scope=Scope(
+        network="one replaced activation",
+        samples="any",
+        gradient="that layer",
+        sizes="vectors of 3 entries; any number of contributions",
+    ),
     hypotheses=(POSITIVE_BOX,),
     stated={"bound": (kappa - 1) / (kappa + 1) * spread / length},
     proof=_batch_cosine,

@@ -164,11 +164,19 @@ def _path_sign(stated: Stated) -> Iterator[Step]:
     yield by.identity("delta_j is a sum over paths (two layers of two)", total, _through(_paths(W, rows, e), psi))
     yield by.given("positive derivative", psi[0], strict=True)
     yield by.given("positive", *psi, strict=True)
-    one, rest = sp.Symbol("c_1", positive=True), sp.Symbol("c", nonnegative=True)
-    yield by.positive("(if) coefficients of one sign, not all 0, give that sign", one * psi[0] * psi[2] + rest * psi[1])
+    paths = [(i, k) for i in range(2) for k in range(2)]
+    for own in paths:
+        signed = {path: sp.Symbol(f"c_{path[0]}{path[1]}", nonnegative=True, positive=path == own) for path in paths}
+        text = f"(if) coefficients >= 0, that of the path {own} positive, give the sum that sign"
+        yield by.positive(text, sp.expand(_through(signed, psi)))
     t, depth, k, c = sp.symbols("t L k c", positive=True)
+    rest = sp.Symbol("c", nonnegative=True)
+    free = {path: sp.Symbol(f"c_{path[0]}{path[1]}", real=True) for path in paths}
+    for own in paths:
+        grown = _through(free, [t if unit in (own[0], 2 + own[1]) else 1 for unit in range(4)]) / t**2
+        yield by.tends(f"(only if) t on the units of the path {own}: the sum over t^2", grown, t, sp.oo, free[own])
     yield by.identity(
-        "(only if) t on the L units of one path gives it t^L, any other path at most t^(L-1)",
+        "the same in any depth: t on the L units of one path gives it t^L, any other path at most t^(L-1)",
         t**depth / t ** (depth - 1),
         t,
     )
@@ -183,8 +191,11 @@ PATH_SIGN = Claim(
     "hidden units from j to the loss, outputs summed first, never take both signs.",
     latex=r"c_p = W_{i_1 j} W_{i_2 i_1} \cdots (V^T e)_{i_L} \text{ all } \ge 0 \text{ or all } \le 0",
     expected=Verdict.PROVED,
-    source="ours; two layers of width two, the growth of a path for any depth",
-    scope=Scope(network="two hidden layers above"),
+    source="ours",
+    scope=Scope(
+        network="any hidden layers above",
+        sizes="two layers of two units above, every path; the growth of one path for any depth",
+    ),
     hypotheses=(POSITIVE_DERIVATIVE, POSITIVE),
     proof=_path_sign,
     game=Game(_two_layers, _path_excess),
@@ -221,16 +232,16 @@ c_below, c_above = sp.symbols("c_l C", real=True)
 
 
 def _layer_scalar(stated: Stated) -> Iterator[Step]:
-    D = sp.diag(*sp.symbols("d_:2", real=True))
+    D = [sp.diag(*sp.symbols(f"d_{k}_:2", real=True)) for k in range(2)]  # each sample has its own derivatives
     W = sp.Matrix(2, 2, sp.symbols("w_:4", real=True))
     delta = [sp.Matrix(sp.symbols(f"delta_{k}_:2", real=True)) for k in range(2)]
     x = [sp.Matrix([sp.symbols(f"x_{k}_:2", real=True)]) for k in range(2)]
     yield by.given("one scalar")
-    moved = [c_below * D * W.T * (c_above * d) for d in delta]
+    moved = [c_below * D[k] * W.T * (c_above * delta[k]) for k in range(2)]
     for k in range(2):
-        yield by.identity("if delta~ = C delta above, then below", moved[k], stated["factor"] * D * W.T * delta[k])
+        yield by.identity("if delta~ = C delta above, then below", moved[k], stated["factor"] * D[k] * W.T * delta[k])
     total = moved[0] * x[0] + moved[1] * x[1]
-    plain = D * W.T * delta[0] * x[0] + D * W.T * delta[1] * x[1]
+    plain = D[0] * W.T * delta[0] * x[0] + D[1] * W.T * delta[1] * x[1]
     yield by.identity("one factor for every sample comes out of the batch's sum", total, stated["factor"] * plain)
 
 
@@ -267,7 +278,9 @@ LAYER_SCALAR = Claim(
     latex=r"\tilde g_l = \Big(\prod_{j \ge l} c_j\Big) g_l",
     expected=Verdict.PROVED,
     source="ours; one c a sample falls under batch-mixing",
-    scope=Scope(samples="any", factors="c_l times the derivative"),
+    scope=Scope(
+        samples="any", factors="c_l times the derivative", sizes="2 units, 2 samples a layer; any depth, by induction"
+    ),
     hypotheses=(ONE_SCALAR,),
     stated={"factor": c_below * c_above},
     proof=_layer_scalar,

@@ -112,7 +112,7 @@ ZERO_SETS = Claim(
 def _kantorovich(stated: Stated) -> Iterator[Step]:
     root = sp.sqrt(kappa)
     yield by.given("positive", m, M, strict=True)
-    chord = by.by(DIAGONAL_SCALING, "chord")
+    chord = by.by(DIAGONAL_SCALING, "chord", inequality=True)
     yield chord
     gap = m * M * gradient + scaled - 2 * sp.sqrt(m * M * gradient * scaled)
     mean = by.squares("arithmetic over geometric mean", gap, (1, sp.sqrt(m * M * gradient) - sp.sqrt(scaled)))
@@ -276,7 +276,11 @@ LAST_LAYER = Claim(
     r"\mathrm{sign}(\psi(z_i) r_i x_j) = \mathrm{sign}(\phi'(z_i) r_i x_j)",
     expected=Verdict.PROVED,
     source="the scope in which Troiano et al. 2025, proposition 1, holds",
-    scope=Scope(network="elementwise activation nearest the loss", gradient="that layer's weights"),
+    scope=Scope(
+        network="elementwise activation nearest the loss",
+        gradient="that layer's weights",
+        sizes="2 units of 3 inputs, any loss",
+    ),
     hypotheses=(ONE_SAMPLE, NO_SHARING, ELEMENTWISE, POSITIVE_DERIVATIVE, POSITIVE),
     stated={"agreement": _slope * _rx * _psi * _rx},
     proof=_last_layer,

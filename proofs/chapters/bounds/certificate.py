@@ -6,6 +6,7 @@ F(T) = <g, g~> is affine in the factors of each layer, separable over samples; t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -90,8 +91,14 @@ def _two_layers(stated: Stated) -> Iterator[Step]:
     s = sp.Matrix(signs)
     split = s.dot((Q - sp.diag(*u)) * s) + sum(a * x**2 for a, x in zip(u, signs, strict=True))
     yield by.identity("for any u: s'Qs = s'(Q - diag u)s + sum u s^2, and s^2 = 1", split, form)
-    gap = sp.Symbol("h", nonnegative=True)
-    rayleigh = by.known("s'(Q - diag u)s >= lambda_min s's, s's = N", gap, "Rayleigh quotient")
+    count, i = sp.Symbol("N", integer=True, positive=True), sp.Symbol("i", integer=True)
+    beyond, turned = sp.IndexedBase("h", nonnegative=True, real=True), sp.IndexedBase("y", real=True)
+    # In the orthonormal eigenvectors' coordinates y of s, with eigenvalues lambda_min + h_i.
+    gap = sp.Sum(beyond[i] * turned[i] ** 2, (i, 1, count))
+    whole = sp.Sum((least + beyond[i]) * turned[i] ** 2, (i, 1, count))
+    length = sp.Sum(least * turned[i] ** 2, (i, 1, count))
+    yield by.identity("s'(Q - diag u)s = lambda_min |y|^2 + sum h_i y_i^2, |y|^2 = s's = N", whole, length + gap)
+    rayleigh = by.nonnegative("with h_i >= 0 (Rayleigh)", gap)
     yield rayleigh
     value = (least * size + gap) + shift
     yield by.follows("so the minimum is at least the stated bound", value - stated["bound"], (1, rayleigh))
@@ -130,7 +137,7 @@ CERTIFICATE_TWO = Claim(
     latex=r"\min_{s \in \{-1,1\}^N} s'Qs \ge \textstyle\sum_i u_i + N\lambda_{\min}(Q - \mathrm{diag}\,u)",
     expected=Verdict.PROVED,
     source="ours; a good u by the mixing method of Wang, Chang and Kolter 2017",
-    scope=_CONCRETE,
+    scope=replace(_CONCRETE, sizes="the form Q for n = 2; the eigenvalue bound for any"),
     hypotheses=(BOX,),
     stated={"bound": shift + size * least},
     proof=_two_layers,
@@ -193,7 +200,7 @@ CERTIFICATE_CROWN = Claim(
     latex=r"\min_{t \in [m, M]} \lambda t y \ge \text{chord through } y_{\mathrm{lo}}, y_{\mathrm{hi}}",
     expected=Verdict.PROVED,
     source="ours, after Zhang et al. 2018 (CROWN)",
-    scope=_CONCRETE,
+    scope=replace(_CONCRETE, sizes="the chord for any; slopes pushed down through layers of 2 units"),
     hypotheses=(BOX,),
     stated={"chord": ((high - y) * _at_low + (y - low) * _at_high) / (high - low)},
     proof=_crown,

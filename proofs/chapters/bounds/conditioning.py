@@ -166,11 +166,21 @@ def _recursion(stated: Stated) -> Iterator[Step]:
     yield through
     weights = stated["weights"].subs(theta, 2 * sp.atan(tau))
     yield by.identity("so through W", sp.tan(weights / 2), K * tau)
-    one, two, both = sp.symbols("alpha beta gamma", nonnegative=True)
-    triangle = by.known(
-        "angles obey the triangle inequality on the sphere", one + two - both, "spherical triangle", through
+    one, two, turn = sp.symbols("alpha beta omega", real=True)
+    # Three vectors of length one in the space that they span, the middle one along the first axis.
+    left = sp.Matrix([sp.cos(one), sp.sin(one), 0])
+    right = sp.Matrix([sp.cos(two), sp.sin(two) * sp.cos(turn), sp.sin(two) * sp.sin(turn)])
+    rest = sp.sin(one) * sp.sin(two) * (1 + sp.cos(turn))
+    yield by.identity(
+        "two angles alpha, beta in a row: <a, c> - cos(alpha + beta)",
+        left.dot(right) - (sp.expand_trig(sp.cos(one + two))),
+        rest,
     )
-    yield triangle
+    sines, above = sp.symbols("s_1 s_2", nonnegative=True), sp.Symbol("e", nonnegative=True)  # e = 1 + cos omega
+    yield by.nonnegative(
+        "is >= 0 for alpha, beta in [0, pi]: angle(a, c) <= alpha + beta",
+        (rest.subs({sp.sin(one): sines[0], sp.sin(two): sines[1], sp.cos(turn): above - 1})),
+    )
     sum_of = stated["activation"].subs({theta: 2 * sp.atan(tau)}, simultaneous=True)
     bound = 2 * sp.atan(cond * tau) + 2 * sp.atan(KANTOROVICH.stated["tangent"])
     yield by.by(KANTOROVICH, "tangent", text="Kantorovich's angle of Db and TDb")

@@ -35,7 +35,7 @@ def _contributions(draw: Draw) -> dict[str, Any]:
 
 # ---------------------------------------------------------------------------------------------------- worst-cosine
 def _quasi_concave(stated: Stated) -> Iterator[Step]:
-    share, rest = sp.symbols("lambda_1 lambda_2", nonnegative=True)
+    share, rest = sp.symbols("lambda_1 lambda_2", positive=True)
     level, one, two = sp.symbols("a b_1 b_2", nonnegative=True)  # the level and the lengths of two g~
     first, second, mixed = sp.symbols("s_1 s_2 b", nonnegative=True)
     yield by.given("no ascent", level)
@@ -43,12 +43,13 @@ def _quasi_concave(stated: Stated) -> Iterator[Step]:
     at_two = by.nonnegative("and at another", second)
     yield at_one
     yield at_two
-    x, y = (sp.Matrix(sp.symbols(f"{name}_:2", real=True)) for name in "xy")
-    yield by.cauchy_schwarz("the triangle inequality rests on <x, y> <= |x| |y|", list(x), list(y))
-    triangle = by.known(
-        "the length of the mixture", share * one + rest * two - mixed, "triangle inequality", at_one, at_two
-    )
-    yield triangle
+    inner = (mixed**2 - share**2 * one**2 - rest**2 * two**2) / (2 * share * rest)
+    near = by.schwarz("the inner product of the two, from the mixture's length b", one**2, two**2, inner)
+    below = by.roots("is at most the product of their lengths", one * two, inner, near)
+    line = share * one + rest * two
+    longer = by.follows("so the squares keep the triangle inequality", line**2 - mixed**2, (2 * share * rest, below))
+    triangle = by.roots("and the lengths: b <= lambda_1 b_1 + lambda_2 b_2", line, mixed, longer)
+    yield from (near, below, longer, triangle)
     goal = share * (level * one + first) + rest * (level * two + second) - level * mixed
     yield by.follows(
         "so {cosine >= a} is convex for a >= 0: the cosine is quasi-concave, its minimum is at a vertex",
@@ -121,14 +122,34 @@ WORST_COSINE_VERTEX = Claim(
 
 # ----------------------------------------------------------------------------------------------- worst-cosine-cone
 def _cone_proof(stated: Stated) -> Iterator[Step]:
-    gap, inner, size, long = sp.symbols("h i p c", nonnegative=True)
-    yield by.given("some ascent", size)
-    # For v = -g, P = Proj_C(v) and c in C: <P, c> = <v, c> + h with h >= 0.
-    moreau = by.known("<v - P, c> <= 0 for every c in the closed convex cone C, = 0 at c = P", gap, "Moreau 1962")
-    yield moreau
-    schwarz = by.known("<P, c> <= |P| |c|", size * long - (inner + gap), "Cauchy and Schwarz", moreau)
-    yield schwarz
+    gap, size, long = sp.symbols("h p c", nonnegative=True)
+    inner, ahead, vv, vp = sp.symbols("i a v_2 v_P", real=True)
+    one, two, share = sp.symbols("lambda_1 lambda_2 e", positive=True)
+    low, first, second = sp.symbols("m x_1 x_2", nonnegative=True)
+    # u_k = lambda (m + x_k) with x_k in [0, M - m].
+    mixed = one * (low + first) + two * (low + second)
+    yield by.nonnegative(
+        "C is a convex cone: the sum of two of its points stays above (lambda_1 + lambda_2) m",
+        (sp.expand(mixed - (one + two) * low)),
+    )
+    # v = -g, P = Proj_C(v), the nearest point of C (closed: its generators, the corners of the box, are finite).
+    moved = vv - 2 * (vp + share * inner) + size**2 + 2 * share * ahead + share**2 * long**2  # |v - P - e c|^2
+    slope = sp.diff(moved, share).subs(share, 0)
+    yield by.identity(
+        "|v - P - e c|^2 has slope -2 <v - P, c> at e = 0, and cannot fall: P + e c is in C",
+        slope,
+        (-2 * (inner - ahead)),
+    )
+    own = sp.diff(vv - 2 * (1 + share) * vp + (1 + share) ** 2 * size**2, share).subs(share, 0)
+    yield by.identity("along P itself either way, so <v, P> = |P|^2", own, -2 * (vp - size**2))
+    moreau = by.nonnegative("h = <P - v, c> >= 0 for every c in C (Moreau 1962)", gap)
+    near = by.schwarz("<P, c> = <v, c> + h", size**2, long**2, inner + gap)
+    schwarz = by.roots("is at most |P| |c|", size * long, inner + gap, near)
+    yield from (moreau, near, schwarz)
     yield by.follows("so <v, c> <= |P| |c| for c in C", size * long - inner, (1, schwarz), (1, moreau))
+    some = sp.Symbol("a_1", positive=True)
+    yield by.given("some ascent", some, strict=True)
+    yield by.positive("some c has <v, c> = a_1 > 0; P = 0 would need <v, c> <= 0, so |P| > 0", some - 0)
     yield by.identity("with equality at c = P: <v, P> = |P|^2", size * size, size**2)
     projection, length = sp.symbols("P G", positive=True)
     yield by.identity("so the least cosine to g = -v", -(projection * projection) / (projection * length), _CONE)

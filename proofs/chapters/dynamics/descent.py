@@ -12,6 +12,7 @@ from ...claim import Claim, Hypothesis, Scope, Stated, Verdict, Witness
 from ...roads import steps as by
 from ...roads.game import Draw, Game, dot, fails_strictly, number, positive
 from ...roads.steps import Step
+from ..angles.direction import DIAGONAL_SCALING
 
 SMOOTH = Hypothesis("smooth", "f is L-smooth: f(x + d) <= f(x) + <g, d> + L |d|^2/2")
 DESCENT = Hypothesis("descent", "<g, g~> >= c |g|^2 with c > 0")
@@ -93,12 +94,10 @@ STEP_SIZE = Claim(
 
 # --------------------------------------------------------------------------------------------------- diagonal-step
 def _diagonal_step(stated: Stated) -> Iterator[Step]:
-    d, b = sp.Symbol("d", positive=True), sp.Symbol("b", nonnegative=True)
-    g = sp.Symbol("g", real=True)
     yield by.given("smooth", L, strict=True)
-    yield by.given("positive", d)
-    term = by.nonnegative("d_i g_i^2 - d_i^2 g_i^2/M >= 0 where d_i <= M = d_i + b", d * g**2 - d**2 * g**2 / (d + b))
-    yield term
+    yield by.given("positive", M, strict=True)
+    text = "M <g, Dg> - |Dg|^2 >= 0 (diagonal-scaling), so |Dg|^2 = M p - s"
+    yield by.by(DIAGONAL_SCALING, "cocoercive", text=text, inequality=True)
     yield by.given("short", eta, strict=True)
     # <g, Dg> = p and |Dg|^2 = M p - s.
     slack = sp.Symbol("s", nonnegative=True)
@@ -106,6 +105,8 @@ def _diagonal_step(stated: Stated) -> Iterator[Step]:
     yield by.identity(
         "f falls by at least", drop - L * eta**2 / 2 * slack, (stated["step"] - eta) * eta * L * M / 2 * product
     )
+    short = sp.Symbol("r", positive=True)
+    yield by.positive("positive for eta = the bound - r", short * eta * L * M / 2 * product)
 
 
 def _diagonal_instance(draw: Draw) -> dict[str, Any]:
@@ -144,6 +145,7 @@ def _sign_step(stated: Stated) -> Iterator[Step]:
     yield by.identity("sign(g_i)^2 = 1 on the nonzero entries: |sign g|^2 = nnz", sp.sign(g) ** 2, 1)
     drop = eta * norm - L * eta**2 / 2 * nonzero
     yield by.identity("f falls by at least", drop, (stated["step"] - eta) * eta * L * nonzero / 2)
+    yield by.positive("positive for eta = the bound - r", sp.Symbol("r", positive=True) * eta * L * nonzero / 2)
 
 
 def _sign_excess(stated: Stated, h: Any, x: Any, share: Any) -> Any:

@@ -46,21 +46,47 @@ def _growth(low: Any, high: Any) -> Iterator[Step]:
     yield by.nonnegative("while |w|^2 grows by at most eta^2 M^2 R^2, as <w, x> <= 0", sp.expand(bound - grown))
 
 
+def _squeezed(text: str, least: sp.Expr, most: sp.Expr, random: bool = False) -> Iterator[Step]:
+    """most - least^2 >= 0 from <w, u> >= least >= 0, |w|^2 <= most and |u| = 1; of their means where ``random``."""
+    more, less, apart, square = sp.symbols("b_1 b_2 b_3 q", nonnegative=True)
+    inner = sp.Symbol("i", real=True)
+    above = by.nonnegative("by induction over the mistakes <w, u> is at least its bound (+ b_1)", more)
+    below = by.nonnegative("and |w|^2 at most its own (- b_2)", less)
+    terms = [(more + 2 * least, above), (1, below)]
+    where = {inner: least + more, square: most - less}
+    if random:
+        each = by.nonnegative(
+            "<w, u>^2 <= |w|^2 |u|^2 for each outcome (Cauchy and Schwarz), in the mean by b_3", apart
+        )
+        mean = by.variance("and (E<w, u>)^2 <= E<w, u>^2", square, inner)
+        terms += [(1, each), (1, mean)]
+        where[square] = most - less - apart
+    else:
+        terms.append((1, by.schwarz("<w, u>^2 <= |w|^2 |u|^2, |u| = 1", square, 1, inner)))
+    yield from (step for _, step in terms)
+    yield by.follows(text, most - least**2, *terms, where=where)
+
+
 # -------------------------------------------------------------------------------------------------- perceptron-rule
 def _rule(stated: Stated) -> Iterator[Step]:
     yield from (_update(label) for label in (0, 1))
     yield from _growth(1, 1)
     yield by.given("from zero")
-    rise = k * eta**2 * R**2 - (k * eta * gamma) ** 2
-    yield by.known("(k eta gamma)^2 <= <w, u>^2 <= |w|^2 <= k eta^2 R^2", rise, "Cauchy and Schwarz")
     some = sp.Symbol("k", positive=True)
-    goal = (stated["mistakes"] - some) * eta**2 * gamma**2 * some
-    yield by.identity("dividing by k eta^2 gamma^2: k <= (R/gamma)^2", goal, rise.subs(k, some))
-    # From w_0: k eta gamma - |w_0| <= |w|, so k^2 eta^2 gamma^2 - 2 k eta gamma |w_0| <= k eta^2 R^2.
-    longer = (start**2 + k * eta**2 * R**2) - (k * eta * gamma - start) ** 2
-    yield by.identity(
-        "from any w_0, squared", (stated["start"] - some) * eta**2 * gamma**2 * some, longer.subs(k, some)
+    rise = some * eta**2 * R**2 - (some * eta * gamma) ** 2
+    yield from _squeezed(
+        "(k eta gamma)^2 <= <w, u>^2 <= |w|^2 <= k eta^2 R^2", some * eta * gamma, some * (eta * R) ** 2
     )
+    goal = (stated["mistakes"] - some) * eta**2 * gamma**2 * some
+    yield by.identity("dividing by k eta^2 gamma^2: k <= (R/gamma)^2", goal, rise)
+    # From w_0: k eta gamma - |w_0| <= |w|, so k^2 eta^2 gamma^2 - 2 k eta gamma |w_0| <= k eta^2 R^2.
+    longer = (start**2 + some * eta**2 * R**2) - (some * eta * gamma - start) ** 2
+    yield by.identity("from any w_0, squared", (stated["start"] - some) * eta**2 * gamma**2 * some, longer)
+    ahead = sp.Symbol("b", nonnegative=True)
+    text = "(k eta gamma - |w_0|)^2 <= <w, u>^2 <= |w|^2 <= |w_0|^2 + k eta^2 R^2, where k eta gamma = |w_0| + b"
+    yield from _squeezed(text, ahead, start**2 + some * (eta * R) ** 2)
+    fewer = (stated["start"] - some).subs(start, some * eta * gamma + ahead)
+    yield by.positive("and where |w_0| = k eta gamma + b the bound exceeds k already", sp.expand(fewer))
 
 
 def _data(draw: Draw) -> dict[str, Any]:
@@ -133,8 +159,9 @@ def _bounded(stated: Stated) -> Iterator[Step]:
     yield by.given("bounded", low, kappa, strict=True)
     yield from _growth(low, kappa * low)
     some = sp.Symbol("k", positive=True)
-    chain = some * (eta * kappa * low * R) ** 2 - (some * eta * low * gamma) ** 2
-    yield by.known("(k eta m gamma)^2 <= |w|^2 <= k eta^2 M^2 R^2", chain, "Cauchy and Schwarz")
+    least, most = some * eta * low * gamma, some * (eta * kappa * low * R) ** 2
+    chain = most - least**2
+    yield from _squeezed("(k eta m gamma)^2 <= |w|^2 <= k eta^2 M^2 R^2", least, most)
     yield by.identity(
         "so k <= kappa^2 (R/gamma)^2", (stated["mistakes"] - some) * (eta * low * gamma) ** 2 * some, chain
     )
@@ -178,9 +205,14 @@ def _random(stated: Stated) -> Iterator[Step]:
     yield by.given("separable", gamma, strict=True)
     yield by.given("independent")
     inner, square = eta * gamma * first * count, eta**2 * R**2 * second * count
-    yield by.known("Wald: E sum psi = E T E psi, so E<w, u> >= eta gamma E psi E T", inner, "Wald 1944")
-    yield by.known("and E|w|^2 <= eta^2 R^2 E psi^2 E T", square, "Wald 1944")
-    yield by.known("Jensen: (E<w, u>)^2 <= (E|w|)^2 <= E|w|^2", square - inner**2, "Jensen")
+    # p_t is the probability of a t-th mistake, which psi_t knows nothing of; n mistakes at most are counted, any n.
+    t, n = sp.Symbol("t", integer=True), sp.Symbol("n", integer=True, positive=True)
+    p = sp.IndexedBase("p", nonnegative=True, real=True)
+    number_of = sp.Sum(p[t], (t, 1, n))
+    for text, each in (("E<w, u> >= eta gamma E psi E T", eta * gamma * first), ("E|w|^2 <=", (eta * R) ** 2 * second)):
+        added = sp.Sum(each * p[t], (t, 1, n))
+        yield by.identity(f"mistake by mistake (Wald 1944): {text}", added, each * number_of)
+    yield from _squeezed("(E<w, u>)^2 <= E<w, u>^2 <= E|w|^2", inner, square, random=True)
     goal = (stated["mistakes"] - count) * (eta * gamma * first) ** 2 * count
     yield by.identity("so E T <= E psi^2/(E psi)^2 (R/gamma)^2", goal, square - inner**2)
     xi = sp.Symbol("xi")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -53,6 +54,13 @@ def _mean(stated: Stated) -> Iterator[Step]:
     for psi in _PSI:
         uniform = sp.integrate(sp.expand(uniform), (psi, 0, 1))
     yield by.identity("and over U(0, 1)", uniform, F.subs(dict.fromkeys(_PSI, sp.Rational(1, 2))))
+    # A path of any length: the mean of its product so far, times the next factor's, as that one is independent of it.
+    so_far, value, chance = sp.symbols("E_k a p", real=True)
+    other = sp.Symbol("b", real=True)
+    step = chance * (so_far * value) + (1 - chance) * (so_far * other)
+    yield by.identity(
+        "one factor more on a path, one mean more", step, so_far * (chance * value + (1 - chance) * other)
+    )
 
 
 def _jammed(draw: Draw) -> dict[str, Any]:
@@ -88,7 +96,7 @@ JAMMING_MEAN = Claim(
     latex=r"\mathbb{E}\,\tilde g(\psi) = \tilde g(\mu)",
     expected=Verdict.PROVED,
     source="ours, for the jamming of Troiano et al. 2025",
-    scope=_RANDOM,
+    scope=replace(_RANDOM, sizes="two jammed layers of two units and a skip; one path of any length, by induction"),
     hypotheses=(BLIND, INDEPENDENT),
     proof=_mean,
     game=Game(_jammed, _mean_excess, cases=150),
@@ -134,7 +142,7 @@ EQUAL = Claim(
     latex=r"\mathbb{E}\,\tilde g = \mu^k\, \tilde g(1)",
     expected=Verdict.PROVED,
     source="ours",
-    scope=_RANDOM,
+    scope=replace(_RANDOM, sizes="two jammed layers of two units; any number of them, by induction"),
     hypotheses=(EQUAL_PATHS,),
     uses=("jamming-mean",),
     stated={"factor": mu**k},
@@ -235,7 +243,7 @@ JAMMING_SHARED_DRAW = Claim(
     latex=r"\mathbb{E} \textstyle\sum_k \xi c_k = \mu \sum_k c_k",
     expected=Verdict.PROVED,
     source="ours, split from jamming-reuse",
-    scope=_RANDOM,
+    scope=replace(_RANDOM, sizes="three samples or positions"),
     uses=("jamming-mean",),
     stated={"mean": mu * total},
     proof=_shared_draw,

@@ -102,7 +102,10 @@ JAMMING_MOMENTS = Claim(
     expected=Verdict.PROVED,
     source="ours",
     scope=Scope(
-        network="one layer, then a recursion over layers", samples="any", factors="random, mean mu, variance s^2"
+        network="one layer, then a recursion over layers",
+        samples="any",
+        factors="random, mean mu, variance s^2",
+        sizes="2 samples, 2 units, 2 inputs",
     ),
     hypotheses=(BLIND, INDEPENDENT),
     stated={"square": mu**2 * length**2 + s**2 * spread, "product": mu**2 * length**4 + s**2 * coupling},

@@ -98,7 +98,12 @@ EXPECTED_GRADIENT = Claim(
     r"\mathbb{E}[\ell \mid h_i = 0])\big]",
     expected=Verdict.PROVED,
     source="the exact counterpart of Gygax and Zenke 2025",
-    scope=Scope(network="two binary units into two, any law of firing", gradient="the layer", factors="none"),
+    scope=Scope(
+        network="binary units, any law of firing",
+        gradient="the layer",
+        factors="none",
+        sizes="two units into two, any loss of them",
+    ),
     stated={"jump": on - off},
     proof=_enumerated,
     evaluate=_by_differences,

@@ -7,6 +7,7 @@ The setting of Yin et al. 2019: output v'1{Zw > 0} against v*'1{Zw* > 0}, square
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import sympy as sp
@@ -22,7 +23,12 @@ theta, rho = sp.symbols("theta rho", positive=True)
 vv, dd, ss, st, nn = sp.symbols("vv d s s_star nn", real=True)
 """|v|^2, v.v*, 1'v, 1'v*, |v*|^2."""
 _ROOT = sp.sqrt(2 * sp.pi)
-_SCOPE = Scope(network="one hidden layer, binary units", samples="Gaussian, in expectation", gradient="v and w")
+_SCOPE = Scope(
+    network="one hidden layer, binary units",
+    samples="Gaussian, in expectation",
+    gradient="v and w",
+    sizes="three units; inputs of any dimension, as all lies in a plane",
+)
 
 
 def _phi(z: sp.Expr) -> sp.Expr:
@@ -186,9 +192,8 @@ def _correlation(stated: Stated) -> Iterator[Step]:
         "only b has a part across w: E[y 1{y > -s cot}] is the density there", -sp.diff(_phi(y), y), y * _phi(y)
     )
     yield by.identity("phi(s) phi(s cot) is a narrower density", _phi(s) * _phi(s * _k), _phi(s / _sin) / _ROOT)
-    yield by.identity(
-        "with s = y sin: the part is sin/sqrt(2 pi) E psi(|w| sin y)", sp.diff(y * _sin, y) / _ROOT, _sin / _ROOT
-    )
+    narrow = (_phi(s) * _phi(s * _k)).subs(s, y * _sin) * sp.diff(y * _sin, y)
+    yield by.identity("with s = y sin: the part is sin/sqrt(2 pi) E psi(|w| sin y)", narrow, _sin / _ROOT * _phi(y))
     across = sine / _ROOT * mean
     slope = STE_POPULATION.stated["slope"]
     yield by.by(STE_POPULATION, "slope", text="the gradient by w lies across w")
@@ -285,7 +290,7 @@ STE_SPURIOUS = Claim(
     r"\frac{2(m-1)(1'v^*)^2}{(m+1)^2}\,\hat w",
     expected=Verdict.PROVED,
     source="Yin et al. 2019 for identity and ReLU; for any psi ours",
-    scope=_SCOPE,
+    scope=replace(_SCOPE, sizes="any number of units; the expansion in a, b, c for three"),
     hypotheses=(SEVERAL, MEAN, NEGATIVE),
     uses=("ste-coarse",),
     stated={"size": 2 * (m - 1) * total**2 / (m + 1) ** 2},
