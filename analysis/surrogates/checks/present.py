@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +36,10 @@ COLOURS = {
 }
 
 
+MANY = 8
+"""From so many targets on, two processes check them."""
+
+
 @dataclass(frozen=True)
 class Checked:
     """A target with its records and what was measured of it."""
@@ -50,23 +57,28 @@ class Checked:
 def check_target(target: str, seed: int, backend: str) -> Checked:
     """Every check of one target. One that cannot be imported is a record too, so that the others go on.
 
+    What the user's code prints goes to stderr: it is no part of the answer, least of all of a JSON document.
+
     Raises:
         Refused: the target is neither a catalogue name nor of the form ``where:object``.
     """
-    try:
-        adapted = load(target)
-    except Refused:
-        raise
-    except (Exception, SystemExit) as error:
-        told = violation(f"the target cannot be imported: {type(error).__name__}: {error}", error=str(error))
-        return Checked(target, [replace(told, name="forward-runs")], {})
-    subject = Subject(adapted, seed, backend)
-    found = records(subject, adapted.expected_failed_checks)
-    try:
-        profile = measured(subject)
-    except (TargetRaised, Undefined):
-        profile = {}
-    return Checked(target, found, profile)
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            adapted = load(target)
+        except Refused:
+            raise
+        except (Exception, SystemExit) as error:
+            told = violation(f"the target cannot be imported: {type(error).__name__}: {error}", error=str(error))
+            return Checked(target, [replace(told, name="forward-runs")], {})
+        subject = Subject(adapted, seed, backend)
+        found = records(subject, adapted.expected_failed_checks)
+        try:
+            profile = measured(subject)
+        except (TargetRaised, Undefined):
+            profile = {}
+    # Plain values: a tensor does not travel well between processes.
+    told_plainly = [replace(record, counterexample=plain(record.counterexample)) for record in found]
+    return Checked(target, told_plainly, plain(profile))
 
 
 def check_targets(
@@ -84,16 +96,12 @@ def check_targets(
         )
     started = time.perf_counter()
     waiting = Console(stderr=True)
-    shown = track(named, "checking", console=waiting, transient=True, disable=not waiting.is_terminal)
-    # Thirty small evaluations gain nothing from threads, and lose much where another process wants the cores too.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        # What the user's code prints is no part of our answer, least of all of a JSON document.
-        with contextlib.redirect_stdout(sys.stderr):
-            found = [check_target(target, seed, backend) for target in shown]
-    finally:
-        torch.set_num_threads(threads)
+    one = partial(check_target, seed=seed, backend=backend)
+    with _workers(len(named)) as each:
+        shown = track(
+            each(one, named), "checking", len(named), console=waiting, transient=True, disable=not waiting.is_terminal
+        )
+        found = list(shown)
     seconds = time.perf_counter() - started
     if as_json:
         print(json.dumps(as_document(found, seconds), allow_nan=False))
@@ -102,11 +110,28 @@ def check_targets(
     return not any(checked.violated for checked in found)
 
 
+@contextlib.contextmanager
+def _workers(count: int) -> Iterator[Callable[..., Iterable[Checked]]]:
+    """A ``map``: in two processes where there is enough to do to pay for starting them; one thread each.
+
+    Thirty small evaluations gain nothing from threads, and lose much where another process wants the cores too.
+    """
+    if count < MANY:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield map
+        finally:
+            torch.set_num_threads(threads)
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+
+
 def as_document(found: Iterable[Checked], seconds: float) -> dict[str, Any]:
     """The document of ``--json``, strictly JSON."""
-    targets = [
-        {"target": c.target, "checks": [r.as_json() for r in c.checks], "profile": plain(c.profile)} for c in found
-    ]
+    targets = [{"target": c.target, "checks": [r.as_json() for r in c.checks], "profile": c.profile} for c in found]
     return {"targets": targets, "seconds": round(seconds, 3)}
 
 

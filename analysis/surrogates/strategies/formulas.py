@@ -42,7 +42,7 @@ def formulas(sign: Sign = "strict") -> SearchStrategy[sp.Expr]:
     if sign == "weak":
         window = st.builds(lambda form, k, c: form(k * (u - c)), st.sampled_from(_WINDOWS), scale, shift)
         return st.builds(lambda a, b: a * b, strict, window)
-    return st.builds(lambda a, c, k: a * k * (u - c), strict, shift, scale)
+    return st.builds(lambda a, c, k: a * k * (u - c) / (1 + sp.Abs(u - c)), strict, shift, scale)
 
 
 def surrogates(sign: Sign = "strict") -> SearchStrategy[Surrogate]:

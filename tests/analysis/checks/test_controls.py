@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import downslope as ds
+import numpy as np
 import pytest
+import sympy as sp
 import torch
-from downslope.analysis.surrogates.checks import CHECKS
 from downslope.analysis.surrogates.checks.record import Outcome
 from downslope.analysis.surrogates.checks.run import one
 from downslope.analysis.surrogates.checks.subject import Subject
@@ -18,7 +19,6 @@ ON_FORMULAS = (
 """What a formula decides; the rest is torch's doing and the same for all formulas."""
 
 drawn = settings(
-    max_examples=100,
     derandomize=True,
     phases=(Phase.generate,),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -33,29 +33,44 @@ def test_the_catalogue_passes_its_own_checks(name: str) -> None:
     assert expected == set(ds.SURROGATES[name].expected_failed_checks)
 
 
-def outcomes(surrogate: ds.Surrogate) -> dict[str, Outcome]:
-    subject = Subject(ds.adapt(surrogate), examples=0)  # the grids alone: Hypothesis draws the formulas here
+def subject_of(formula: sp.Expr) -> Subject:
+    """The formula over a step, by NumPy's code and not by ours; the grids alone, as Hypothesis draws the formulas."""
+    code = sp.lambdify(ds.u, formula.rewrite(sp.Piecewise), "numpy")
+
+    def factor(u: torch.Tensor) -> torch.Tensor:
+        with np.errstate(all="ignore"):
+            psi = code(u.double().numpy()) + np.zeros(u.shape)
+        # What overflows beyond 1e300 is this plain code's own doing.
+        return torch.from_numpy(np.nan_to_num(psi, posinf=0.0, neginf=0.0)).to(u.dtype)
+
+    return Subject(ds.adapt_factor(factor, forward="heaviside", formula=formula), examples=0)
+
+
+def outcomes(formula: sp.Expr) -> dict[str, Outcome]:
+    subject = subject_of(formula)
     return {name: one(name, subject, {}).outcome for name in ON_FORMULAS}
 
 
-@drawn
-@given(ds.strategies.surrogates("strict"))
-def test_no_false_alarm_on_formulas_that_are_positive(surrogate: ds.Surrogate) -> None:
-    assert Outcome.VIOLATION not in outcomes(surrogate).values()
+@settings(drawn, max_examples=90)
+@given(ds.strategies.formulas("strict"))
+def test_no_false_alarm_on_formulas_that_are_positive(formula: sp.Expr) -> None:
+    assert Outcome.VIOLATION not in outcomes(formula).values()
 
 
-@drawn
-@given(ds.strategies.surrogates("weak"))
-def test_no_false_alarm_on_formulas_that_are_nowhere_negative(surrogate: ds.Surrogate) -> None:
-    found = outcomes(surrogate)
+@settings(drawn, max_examples=60)
+@given(ds.strategies.formulas("weak"))
+def test_no_false_alarm_on_formulas_that_are_nowhere_negative(formula: sp.Expr) -> None:
+    found = outcomes(formula)
     assert Outcome.VIOLATION not in found.values()
     assert found["strictly-positive"] is found["support"] is found["stuck"] is Outcome.NOTE
 
 
-@settings(drawn, max_examples=30)
-@given(ds.strategies.surrogates("indefinite"))
-def test_every_formula_that_takes_both_signs_is_caught(surrogate: ds.Surrogate) -> None:
-    assert CHECKS["sign-preserving"](Subject(ds.adapt(surrogate), examples=0)).outcome is Outcome.VIOLATION
+@settings(drawn, max_examples=50)
+@given(ds.strategies.formulas("indefinite"))
+def test_every_formula_that_takes_both_signs_is_caught_and_nothing_else_said(formula: sp.Expr) -> None:
+    violated = {name for name, outcome in outcomes(formula).items() if outcome is Outcome.VIOLATION}
+    assert "sign-preserving" in violated
+    assert violated <= {"sign-preserving", "descent-one-unit"}
 
 
 @pytest.mark.parametrize("name", [name for name in ds.ACTIVATIONS if name not in {"sign", "heaviside", "round"}])
@@ -78,4 +93,6 @@ def test_no_false_alarm_on_torchs_own_derivatives(name: str) -> None:
     if name not in plain:
         pytest.skip(f"no plain torch call stands for {name} here")
     tied = ds.adapt(plain[name], forward=name, formula=ds.ACTIVATIONS[name].tied)
-    assert [record for record in ds.check_surrogate(tied) if record.outcome is Outcome.VIOLATION] == []
+    violated = {record.name for record in ds.check_surrogate(tied) if record.outcome is Outcome.VIOLATION}
+    # torch 2.13's kernel multiplies sech^2 = 0 by u^2 = inf: NaN from 1.9e19 on
+    assert violated <= ({"finite", "finite-low-precision"} if name == "gelu_tanh" else set())

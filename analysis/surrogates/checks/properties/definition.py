@@ -23,14 +23,17 @@ def matches_formula(subject: Subject) -> Record:
     if subject.random or subject.documented is None:
         return skipped("the formula or the backward is random: its mean is compared, see noise-mean")
     what, formula = "the documented formula", subject.adapted.formula
-    record = agreement(subject, *subject.nodes, subject.documented, subject.documented_at, what)
+    breaks = grids.breaks(formula)
+    record = agreement(subject, *subject.nodes, subject.documented, subject.documented_at, what, breaks=breaks)
     if record.outcome is not Outcome.PASSED or formula is None:
         return record
     single = subject.on_grid(torch.float32)
     u = single.u[single.u.abs() <= FAR]
     factor = single.gradient[single.u.abs() <= FAR].numpy()
     wanted = reference.values(formula, u.double().numpy())
-    return agreement(subject, u.numpy(), factor, wanted, subject.documented_at, what, torch.float32)
+    return agreement(
+        subject, u.numpy(), factor, wanted, subject.documented_at, what, breaks=breaks, dtype=torch.float32
+    )
 
 
 @check(declared="primitive")
@@ -57,17 +60,23 @@ def parameters_matter(subject: Subject) -> Record:
     """For each declared parameter p there are values p, p' and a u with phi or psi different."""
     points = grids.coarse(torch.float64)
     base = subject.respond(points)
-    frozen = []
+    frozen: dict[str, list[Any]] = {}
     for name, value in subject.adapted.parameters.items():
-        answers = [_with(subject, points, name, other) for other in _others(value)]
-        if any(answer is not None for answer in answers) and not any(_moved(base, answer) for answer in answers):
-            frozen.append((name, value))
+        tried = []
+        for other in _others(value):
+            answer = _with(subject, points, name, other)
+            if answer is not None:
+                tried.append(other)
+                if _moved(base, answer):
+                    break
+        else:
+            frozen |= {name: tried} if tried else {}
     if not frozen:
         return passed(f"each of {', '.join(map(str, subject.adapted.parameters))} changes something")
-    name, value = frozen[0]
-    tried = [other for other in _others(value) if _with(subject, points, name, other) is not None]
+    name, tried = next(iter(frozen.items()))
+    value = subject.adapted.parameters[name]
     return violation(
-        f"{' and '.join(str(n) for n, _ in frozen)} changes nothing: whoever tunes it tunes nothing, and a published "
+        f"{' and '.join(frozen)} changes nothing: whoever tunes it tunes nothing, and a published "
         f"value of it means nothing",
         parameter=str(name),
         value=value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,15 +28,17 @@ class Tolerance:
         note: relative difference from which on an epsilon, or a constant kept in float32, stands in one of them.
         floor: absolute difference, as a part of the supremum, that the dtype's arithmetic may leave anywhere.
         spacing: the numbers within so many ulps of a jump count as the jump.
+        edge: how far from a break point of the formula, relative to 1 + |break|, rounding may put the jump.
     """
 
     violation: float
     note: float
     floor: float
     spacing: int = 8
+    edge: float = 1e-15
 
 
-TOLERANCES = {torch.float64: Tolerance(1e-4, 1e-6, 1e-12), torch.float32: Tolerance(1e-3, 1e-3, 1e-6)}
+TOLERANCES = {torch.float64: Tolerance(1e-4, 1e-6, 1e-12), torch.float32: Tolerance(1e-3, 1e-3, 1e-6, edge=1e-6)}
 
 
 def agreement(
@@ -46,6 +48,8 @@ def agreement(
     wanted: np.ndarray,
     at: Callable[[float], float],
     what: str,
+    *,
+    breaks: Sequence[float] = (),
     dtype: torch.dtype = torch.float64,
 ) -> Record:
     """The factor against the values wanted, where both are finite; at a jump either one-sided value counts.
@@ -57,6 +61,7 @@ def agreement(
         wanted: what it is meant to be at each.
         at: what it is meant to be at one point.
         what: how the message calls that.
+        breaks: where the formula breaks, beyond what shows in ``wanted``.
         dtype: the dtype in which psi was computed.
     """
     keep = (abs(u) <= FAR) & np.isfinite(wanted) & np.isfinite(factor)
@@ -66,6 +71,10 @@ def agreement(
     close = np.stack([abs(np.roll(u, shift) - u) <= reach for shift in NEIGHBOURS])
     near = np.stack([np.roll(wanted, shift) for shift in NEIGHBOURS])
     low, high = np.where(close, near, np.inf).min(0), np.where(close, near, -np.inf).max(0)
+    edges = [(edge, allowed.edge * (1 + abs(edge))) for edge in breaks]
+    for edge, width in edges:
+        held, sides = abs(u - edge) <= width, [at(edge - 2 * width), at(edge + 2 * width)]
+        low[held], high[held] = np.minimum(low[held], min(sides)), np.maximum(high[held], max(sides))
     gap = np.maximum(low - factor, factor - high) - floor
     for limit in sorted({allowed.violation, allowed.note}, reverse=True):
         bad = gap > limit * np.maximum(abs(low), abs(high))
@@ -74,6 +83,9 @@ def agreement(
 
         def fails(point: torch.Tensor, limit: float = limit) -> torch.Tensor:
             sides = [at(side) for side in grids.around([float(point)], dtype).tolist()]
+            for edge, width in edges:
+                if abs(float(point) - edge) <= width:
+                    sides += [at(edge - 2 * width), at(edge + 2 * width)]
             slack = limit * max(map(abs, sides)) + floor
             got = float(subject.respond(point).gradient)
             return torch.tensor([not min(sides) - slack <= got <= max(sides) + slack])

@@ -27,7 +27,7 @@ def values(formula: sp.Expr, points: np.ndarray) -> np.ndarray:
     >>> values(logistic, np.array([0.0, -1000.0]))
     array([0.25, 0.  ])
     """
-    code = sp.lambdify(u, formula, "numpy")
+    code = sp.lambdify(u, formula, ["scipy", "numpy"])
     with np.errstate(all="ignore"):
         found = np.array(np.broadcast_to(code(points), points.shape), dtype=np.float64)
     lost = np.flatnonzero(~np.isfinite(found))
