@@ -122,7 +122,7 @@ def arithmetic(operation: str, setting: Any, dtype: torch.dtype) -> Any:
     if operation == "choose":
         return _choose(dtype)
     if operation == "compare":
-        return _compare(*setting, dtype)
+        return _compare(setting[0], setting[1], dtype)
     if operation in ("power", "real_power"):
         exponent = float(setting)
         return lambda x: x**exponent

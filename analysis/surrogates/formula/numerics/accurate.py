@@ -38,7 +38,7 @@ def values(formula: sp.Expr, dtype: torch.dtype, inputs: Sequence[Tensor]) -> Te
     Raises:
         Refused: the formula has no real value at one of the inputs.
     """
-    preactivation, *noise = torch.broadcast_tensors(*inputs)
+    preactivation, *noise = torch.broadcast_tensors(*inputs)  # type: ignore[no-untyped-call]
     finite = preactivation.isfinite()
     numbers = [Wide.exact(number) for number in (torch.where(finite, preactivation, 0.0), *noise)]
     value, sure = _rounded(_wide(formula, preactivation.device)(numbers), dtype)

@@ -22,20 +22,20 @@ class _Source:
     """Uniform and normal numbers of one shape, from one generator, on one device."""
 
     def __init__(self, shape: Sequence[int], device: torch.device, generator: torch.Generator | None) -> None:
-        self._options = {"dtype": torch.float64, "device": device}
-        self._shape, self._generator = tuple(shape), generator
+        self._like = torch.empty(tuple(shape), dtype=torch.float64, device=device)
+        self._generator = generator
 
     def uniform(self) -> Tensor:
         """U(0, 1) without 0."""
-        return torch.rand(self._shape, generator=self._generator, **self._options).add_(2.0**-54)
+        return torch.empty_like(self._like).uniform_(generator=self._generator).add_(2.0**-54)
 
     def normal(self) -> Tensor:
         """N(0, 1)."""
-        return torch.randn(self._shape, generator=self._generator, **self._options)
+        return torch.empty_like(self._like).normal_(generator=self._generator)
 
     def gamma(self, shape: float) -> Tensor:
         """Gamma of this shape and scale 1."""
-        return torch._standard_gamma(torch.full(self._shape, shape, **self._options), generator=self._generator)
+        return torch._standard_gamma(torch.full_like(self._like, shape), generator=self._generator)
 
 
 def _triangular(source: _Source, low: float, high: float, mode: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 The ladder: torch's operations in the dtype; the same in float64, rounded once; in pairs of float64; and, where all of
 these fail, the accurate values themselves. For a 16-bit dtype the accurate values of all 65536 inputs are a table. A
-rung is taken if at every point of the probe it is within `LIMIT` units in the last place (a difference below the
+rung is taken if at every point of the probe it is within `LIMITS` units in the last place (a difference below the
 smallest normal number counts as agreement).
 """
 
@@ -21,12 +21,12 @@ from ..arithmetic import paired, plain
 from ..arithmetic.wide.pairs import Pair
 from ..steps.forms import bounded, canonical, saturating
 from ..steps.program import Program
-from ..steps.writer import noise_of, program
+from ..steps.writer import checked, noise_of, program
 from . import accurate, probe
 from .draws import draw
 
-LIMIT = 2.5
-"""Units in the last place that a plan may be off at the probe's points; in a 16-bit dtype it has to be right."""
+LIMITS = {torch.float64: 2.5, torch.float32: 1.5, torch.bfloat16: 0.5, torch.float16: 0.5}
+"""Units in the last place that a plan may be off the rounded right value at the probe's points."""
 
 _PART = 1 << 14  # entries
 _EXCEPTIONS = 3  # so many single inputs may be looked up, e.g. 0 for sin(u) / u
@@ -50,12 +50,13 @@ def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
     Raises:
         Refused: the formula holds what cannot be evaluated, or has no real value somewhere on the line.
     """
-    formula = canonical(formula)
-    points = probe.points(formula, dtype)
+    formula = canonical(checked(formula))
+    codes = list(dict.fromkeys(program(form) for form in (formula, bounded(formula), saturating(formula))))
+    points = probe.points(codes, dtype)
     generator = torch.Generator().manual_seed(1)
     noise = [draw(symbol, points.shape, points.device, generator) for symbol in noise_of(formula)]
     right = accurate.values(formula, dtype, [points.to(torch.float64), *noise])
-    for rung, plan in _rungs(formula, dtype):
+    for rung, plan in _rungs(codes, dtype):
         for variant in _variants(plan, points, noise, right):
             if bool(near(variant(points, *noise), right).all()):
                 return Choice(rung, variant)
@@ -65,23 +66,20 @@ def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
 
 
 def near(value: Tensor, right: Tensor) -> Tensor:
-    """Where values are as near to the right ones as `LIMIT` says, and as finite as they are."""
+    """Where values are as near to the right ones as `LIMITS` says, and as finite as they are."""
     kind = torch.finfo(right.dtype)
-    limit = LIMIT if right.dtype.itemsize > 2 else 0.5
     given, wanted = value.to(torch.float64), right.to(torch.float64)
-    unit = torch.ldexp(torch.full_like(wanted, kind.eps), torch.frexp(wanted).exponent - 1)
-    close = (given - wanted).abs() <= (limit * unit).clamp(min=kind.tiny)
+    unit = torch.ldexp(kind.eps * (wanted != 0).to(torch.float64), torch.frexp(wanted).exponent - 1)
+    close = (given - wanted).abs() <= (LIMITS[right.dtype] * unit).clamp(min=kind.tiny)
     return close | (given == wanted) | (given.isnan() & wanted.isnan())
 
 
-def _rungs(formula: sp.Expr, dtype: torch.dtype) -> Iterator[tuple[str, Plan]]:
-    codes = [program(formula)]
+def _rungs(codes: Sequence[Program], dtype: torch.dtype) -> Iterator[tuple[str, Plan]]:
     if dtype.itemsize == 2:
         if all(step.operation in plain.SAME_EVERYWHERE for step in codes[0].steps):
-            yield from _in_floats("plain", codes, dtype)
+            yield from _in_floats("plain", codes[:1], dtype)
         if len(codes[0].inputs) == 1:
             return  # a table is as fast, and every entry of it is right
-    codes = list(dict.fromkeys(program(form) for form in (formula, bounded(formula), saturating(formula))))
     if dtype == torch.float32:
         yield from _in_floats("plain", codes, dtype)
     for rung, plan in _in_floats("float64", codes, torch.float64):
@@ -128,7 +126,7 @@ def _in_parts(plan: Plan) -> Plan:
         size = _PART * torch.get_num_threads()
         if u.device.type != "cpu" or u.numel() <= size or any(number.shape != u.shape for number in noise):
             return plan(u, *noise)
-        pieces = zip(*(each.reshape(-1).split(size) for each in (u, *noise)), strict=True)
+        pieces = zip(*(torch.split(each.reshape(-1), size) for each in (u, *noise)), strict=True)
         return torch.cat([plan(*piece) for piece in pieces]).view(u.shape)
 
     return parts

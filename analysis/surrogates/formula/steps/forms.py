@@ -15,7 +15,7 @@ from sympy.codegen.cfunctions import expm1, log1p
 _Rewrite = Callable[..., sp.Expr]
 
 
-class erfc(sp.Function):
+class erfc(sp.Function):  # type: ignore[misc]
     """erfc that stays: SymPy's own turns ``erfc(-x)`` into ``2 - erfc(x)``, which cancels."""
 
 

@@ -5,7 +5,7 @@ A comparison is always with a number, so that an arithmetic can decide it exactl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ class Step(NamedTuple):
 
     operation: str
     arguments: tuple[int, ...]
-    setting: Hashable = None
+    setting: Any = None
 
 
 class Arithmetic(Protocol):

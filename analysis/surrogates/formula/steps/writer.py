@@ -24,12 +24,29 @@ def noise_of(formula: sp.Expr) -> tuple[RandomSymbol, ...]:
     return tuple(sorted(random_symbols(formula), key=lambda symbol: str(symbol.name)))
 
 
+def checked(formula: sp.Expr) -> sp.Expr:
+    """The formula, if every symbol in it has a value when ``u`` and the noise have.
+
+    Raises:
+        Refused: one has not.
+    """
+    noise = noise_of(formula)
+    strangers = formula.free_symbols - {u, *noise, *(symbol.symbol for symbol in noise)}
+    if strangers:
+        names = ", ".join(sorted(str(symbol) for symbol in strangers))
+        raise Refused(
+            f"formula {formula}: the symbol {names} has no value; give it one, or write downslope.u for the "
+            f"preactivation."
+        )
+    return formula
+
+
 @lru_cache(maxsize=1024)
 def program(formula: sp.Expr) -> Program:
     """The steps of a formula.
 
     Raises:
-        Refused: it holds a symbol without a value or a function that has no code here, or a number that is not real.
+        Refused: it holds a function that has no code here, or a number that is not real.
     """
     inputs = (u, *noise_of(formula))
     writer = _Writer(formula, inputs)
@@ -103,10 +120,6 @@ class _Writer:
             if len(arguments) == 1:
                 return self.step(name, *arguments)
             return reduce(lambda a, b: self.step(name, a, b), arguments)
-        if isinstance(expr, sp.Symbol):
-            raise self.refuse(
-                f"the symbol {expr}", "has no value; give it one, or use downslope.u for the preactivation."
-            )
         known = ", ".join(sorted({kind.__name__ for kind in _FUNCTIONS}))
         raise self.refuse(
             f"the function {type(expr).__name__}",
@@ -136,13 +149,15 @@ class _Writer:
         constant, rest = expr.as_independent(*self.inputs, as_Add=False)
         if constant == -1:
             return self.step("negative", self.value(rest))
-        above, below = [], []
+        above: list[int] = []
+        below: list[int] = []
         for factor in sp.Mul.make_args(rest):
             base, exponent = factor.as_base_exp() if isinstance(factor, sp.Pow) else (factor, sp.S.One)
             inverse = exponent.is_number and exponent.is_negative
             (below if inverse else above).append(self.power(base, -exponent if inverse else exponent))
         if constant != 1 or not above:
-            above.append(self.number(constant))
+            # A constant below 1 comes first: the product of the others may be too large without it.
+            above.insert(0 if abs(constant) < 1 else len(above), self.number(constant))
         value = reduce(lambda a, b: self.step("multiply", a, b), above)
         return self.step("divide", value, reduce(lambda a, b: self.step("multiply", a, b), below)) if below else value
 

@@ -65,10 +65,8 @@ def strict(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-def _short(*numbers: Number) -> bool:
-    return all(isinstance(x, Fraction) for x in numbers) and (
-        sum(x.numerator.bit_length() + x.denominator.bit_length() for x in numbers if isinstance(x, Fraction)) < LONG
-    )
+def _bits(x: Fraction) -> int:
+    return x.numerator.bit_length() + x.denominator.bit_length()
 
 
 @strict
@@ -84,7 +82,7 @@ def sign_of(x: Number) -> int | Failure:
 @strict
 def add(x: Number, y: Number) -> Number:
     """The sum."""
-    if _short(x, y):
+    if isinstance(x, Fraction) and isinstance(y, Fraction) and _bits(x) + _bits(y) < LONG:
         return x + y
     a, b = ball(x), ball(y)
     return rounded(a.middle + b.middle, a.radius + b.radius)
@@ -93,7 +91,7 @@ def add(x: Number, y: Number) -> Number:
 @strict
 def multiply(x: Number, y: Number) -> Number:
     """The product."""
-    if _short(x, y):
+    if isinstance(x, Fraction) and isinstance(y, Fraction) and _bits(x) + _bits(y) < LONG:
         return x * y
     a, b = ball(x), ball(y)
     spread = abs(a.middle) * b.radius + abs(b.middle) * a.radius + a.radius * b.radius
@@ -106,7 +104,7 @@ def divide(x: Number, y: Number) -> Number | Failure:
     sign = sign_of(y)
     if not sign or isinstance(sign, Failure):
         return sign or Failure.SINGULAR
-    if _short(x, y):
+    if isinstance(x, Fraction) and isinstance(y, Fraction) and _bits(x) + _bits(y) < LONG:
         return x / y
     a, b = ball(x), ball(y)
     quotient = a.middle / b.middle
@@ -116,11 +114,12 @@ def divide(x: Number, y: Number) -> Number | Failure:
 @strict
 def power(x: Number, count: int) -> Number:
     """A positive integer power."""
-    if isinstance(x, Fraction) and count * (x.numerator.bit_length() + x.denominator.bit_length()) < LONG:
-        return x**count
-    half = power(x, count // 2) if count > 1 else Fraction(1)
-    square = multiply(half, half)
-    return multiply(square, x) if count % 2 else square
+    if count == 1:
+        return x
+    half = power(x, count // 2)
+    square: Number = multiply(half, half)
+    result: Number = multiply(square, x) if count % 2 else square
+    return result
 
 
 @strict
@@ -183,7 +182,7 @@ def choose(condition: bool | Failure, first: Any, second: Any) -> Any:
     return first if condition else second
 
 
-def compare(x: Number | Failure, relation: Callable[[int, int], bool], bound: Number) -> bool | Failure:
+def compare(x: Number | Failure, relation: Callable[[int, int], bool], bound: Number | Failure) -> bool | Failure:
     """``x relation bound``, the relation being one of `operator`."""
     found = sign_of(add(x, negative(bound)))
     return found if isinstance(found, Failure) else relation(found, 0)

@@ -115,7 +115,12 @@ def _circular(function: Callable[[mpf], mpf]) -> Callable[..., Any]:
     return value
 
 
-exp = _smooth(mp.exp, _grown)
+def _exp(x: mpf) -> mpf:
+    # At many digits mpmath raises e to a whole number by repeated squaring, which is slow where that is large.
+    return mp.exp(x + 0.5) / mp.exp(0.5) if mp.prec > 600 and abs(x) > 1000 else mp.exp(x)
+
+
+exp = _smooth(_exp, _grown)
 
 
 def number(value: sp.Expr) -> Number | Failure:

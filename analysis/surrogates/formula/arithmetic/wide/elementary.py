@@ -38,7 +38,7 @@ def _signed(x: Wide, sign: Tensor) -> Wide:
     return x._replace(hi=x.hi * sign, lo=x.lo * sign)
 
 
-def _throughzero(core: Callable[[Pair], Pair], x: Wide) -> Wide:
+def _through_zero(core: Callable[[Pair], Pair], x: Wide) -> Wide:
     """A function with ``f(0) = 0`` and slope below 2, given its pair version; its tangent below 2^-200."""
     level = x.exponent.clamp(_TINY, 60.0)
     scale = power_of_two(level)
@@ -67,7 +67,7 @@ def exp(x: Wide) -> Wide:
 def expm1(x: Wide) -> Wide:
     """exp(x) - 1."""
     small = x.exponent <= -2
-    return _throughzero(functions.expm1, x.where(small, zero(x))).where(small, exp(x).plus(ONE.minus()))
+    return _through_zero(functions.expm1, x.where(small, zero(x))).where(small, exp(x).plus(ONE.minus()))
 
 
 def zero(x: Wide) -> Wide:
@@ -88,16 +88,16 @@ def log(x: Wide) -> Wide:
 def log1p(x: Wide) -> Wide:
     """log(1 + x)."""
     small = x.exponent <= -2
-    return _throughzero(functions.log1p, x.where(small, zero(x))).where(small, log(ONE.plus(x)))
+    return _through_zero(functions.log1p, x.where(small, zero(x))).where(small, log(ONE.plus(x)))
 
 
 def sin(x: Wide) -> Wide:
-    """sin(x); cannot tell above 2^30."""
+    """sin(x); cannot tell above 2^30 where x is not exact."""
     return _circular(x, 0).where(x.exponent > _TINY, x._replace(error=x.error + 2.0**-200))
 
 
 def cos(x: Wide) -> Wide:
-    """cos(x); cannot tell above 2^30."""
+    """cos(x); cannot tell above 2^30 where x is not exact."""
     return _circular(x, 1)
 
 
@@ -106,6 +106,11 @@ def _circular(x: Wide, quarters: int) -> Wide:
     scale = power_of_two(x.exponent.clamp(max=40.0))
     value = x.pair.scaled(scale)
     count, rest = functions.quarter_split(value)
+    far = (x.exponent > 30) & (x.exponent <= 1200) & (x.error == 0)
+    if far.any():
+        count, rest = count.clone(), Pair(rest.hi.clone(), rest.lo.clone())
+        mantissa = Pair(x.hi[far], x.lo[far])
+        count[far], (rest.hi[far], rest.lo[far]) = functions.far_quarter_split(mantissa, x.exponent[far])
     sine, cosine = functions.sin_cos(rest)
     quarter = torch.remainder(count + quarters, 4)
     odd = torch.remainder(quarter, 2) == 1
@@ -114,7 +119,7 @@ def _circular(x: Wide, quarters: int) -> Wide:
     rounded = torch.where(odd, near_one, sine.hi.abs() * _ROUNDING)
     error = x.error * scale + value.hi.abs() * 2.0**-150 + rounded
     error = torch.where(x.exponent < -400, error + 2.0**-790, error)  # 1 - x^2 / 2 underflows below
-    error = torch.where(x.exponent <= 30, error, torch.inf)
+    error = torch.where(far, 2.0**-150 + rounded, torch.where(x.exponent <= 30, error, torch.inf))
     error = torch.where((x.hi == 0) & (x.error == 0), 0.0, error)
     return _signed(Wide.of(result, error), either(quarter >= 2, -1.0, 1.0))
 
@@ -123,7 +128,7 @@ def atan(x: Wide) -> Wide:
     """The arctangent."""
     outside = x.exponent > 0
     reduced = ONE.over(x).where(outside, x)
-    angle = _throughzero(functions.atan, reduced)
+    angle = _through_zero(functions.atan, reduced)
     quarter = _signed(HALF_PI, torch.sign(x.hi))
     return quarter.plus(angle.minus()).where(outside, angle)
 
@@ -169,7 +174,7 @@ def erfc(x: Wide) -> Wide:
 
 
 def _erf_inside(size: Wide) -> Wide:
-    return _throughzero(functions.erf, size.where(size.exponent <= 0, zero(size)))
+    return _through_zero(functions.erf, size.where(size.exponent <= 0, zero(size)))
 
 
 def _erfc_outside(size: Wide) -> Wide:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from math import ldexp
 from typing import Any
 
 import torch
@@ -73,6 +74,32 @@ def quarter_split(x: Pair) -> tuple[Tensor, Pair]:
     """``k`` and ``r`` with ``x = k pi / 2 + r`` and ``|r|`` at most about ``pi / 4``; for ``|x| < 2^30``."""
     count = torch.round(x.hi * (1 / float(HALF_PI.hi)))
     return count, _remainder(x, count, _HALF_PI_PARTS)
+
+
+_FAR_BITS = 1400  # of 2 / pi: 200 more than the largest exponent
+
+
+@cache
+def _quarters() -> int:
+    with mp.workprec(_FAR_BITS + 40):
+        return int(mp.ldexp(2 / mp.pi, _FAR_BITS))
+
+
+def far_quarter_split(mantissa: Pair, exponent: Tensor) -> tuple[Tensor, Pair]:
+    """`quarter_split` of ``mantissa 2^exponent`` for exponents up to 1200, ``k`` modulo 4; one entry at a time.
+
+    The argument, as a whole number, is multiplied by enough digits of ``2 / pi`` (Payne and Hanek 1983).
+    """
+    counts, highs, lows = [], [], []
+    for high, low, power in zip(mantissa.hi.tolist(), mantissa.lo.tolist(), exponent.tolist(), strict=True):
+        product = (int(ldexp(high, 200)) + int(ldexp(low, 200))) * _quarters()
+        point = 200 + _FAR_BITS - int(power)
+        count = (product + (1 << (point - 1))) >> point
+        rest = mp.ldexp(product - (count << point), -point) * mp.pi / 2
+        counts.append(float(count % 4))
+        highs.append(float(rest))
+        lows.append(float(rest - highs[-1]))
+    return mantissa.hi.new_tensor(counts), Pair(mantissa.hi.new_tensor(highs), mantissa.hi.new_tensor(lows))
 
 
 def _exp_table() -> Pair:
