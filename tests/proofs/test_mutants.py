@@ -58,7 +58,9 @@ def mutants(claim: Claim) -> Iterator[tuple[str, Claim]]:
 
 
 def _other_factors(surrogate: Surrogate) -> Iterator[tuple[str, Claim]]:
-    """The sign proved of one factor, said of another: its sign flipped on an interval, or its magnitude."""
+    """What is proved of one factor, said of another: a higher one, one of another sign on an interval."""
+    higher = sp.Rational(1001, 1000) * surrogate.factor
+    yield "a height 1/1000 larger", theorems(replace(surrogate, factor=higher), surrogate)
     if surrogate.sign.sign.value == "indefinite":
         yield "the sign of its magnitude", theorems(replace(surrogate, factor=sp.Abs(surrogate.factor)), surrogate)
     else:
