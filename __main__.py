@@ -75,6 +75,34 @@ def check(
 
 
 @app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="As triangle(width=2); all where none.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it: .pdf, .svg or .png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Formula, sign with its proof, profile, source and plot of a surrogate or an activation."""
+    from rich.console import Console
+
+    from .analysis.surrogates.catalogue import SURROGATES
+    from .analysis.surrogates.showing import facts, terminal
+
+    if name is None and plot is not None:
+        raise Refused(f"show --plot {plot}: say what to draw, e.g. downslope show triangle --plot {plot}.")
+    entries = list(SURROGATES.values()) if name is None else [facts.named(name)]
+    if plot is not None:
+        from .paper_figures import look, shape
+
+        look.save(shape.draw(entries[0]), plot)
+    if as_json:
+        records = [facts.record(entry) for entry in entries]
+        print(json.dumps({"surrogates": records} if name is None else records[0], indent=2, allow_nan=False))
+    elif name is None:
+        terminal.catalogue(Console())
+    else:
+        terminal.show(entries[0], Console())
+
+
+@app.command()
 def measure(
     network: Annotated[str, typer.Option(help="The network to train.")] = "mlp-digits",
     trained: Annotated[str, typer.Option(help="The backward to train with: tied, or a surrogate.")] = "tied",

@@ -1,7 +1,8 @@
-"""One surrogate over its forward, or one activation with its derivative: the plot of `downslope show NAME --plot FILE`."""
+"""One surrogate over its forward, or one activation with its derivative: what `downslope show NAME --plot` draws."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,8 +13,8 @@ from matplotlib.figure import Figure
 from ..analysis.errors import Refused
 from ..analysis.surrogates.activation import Activation
 from ..analysis.surrogates.activations import ACTIVATIONS
-from ..analysis.surrogates.formula.breaks import break_points
 from ..analysis.surrogates.formula.evaluation import evaluate
+from ..analysis.surrogates.formula.profile import breaks
 from ..analysis.surrogates.formula.sign import Sign
 from ..analysis.surrogates.surrogate import Surrogate
 from . import look
@@ -22,7 +23,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _POINTS = 801
 _SPANS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-_FAINT = 0.02
+_FAINT = 0.05
 _FORWARD = "#b0b0b0"
 
 
@@ -38,9 +39,9 @@ def draw(entry: Surrogate | Activation) -> Figure:
     with look.house():
         figure = look.figure(2.3, "icml-column")
         axes = figure.subplots()
+        _factor(axes, surrogate, _colour(entry), centre - span, centre + span)
         if forward is not None:
             _forward(axes, forward, centre - span, centre + span)
-        _factor(axes, surrogate, _colour(entry), centre - span, centre + span)
         axes.set(xlim=(centre - span, centre + span), xlabel="preactivation u", ylabel="factor ψ(u)")
         values = ", ".join(f"{symbol} = {float(value):g}" for symbol, value in entry.parameters.items())
         axes.set_title(f"{look.words(entry.name)}{f' ({values})' if values else ''}")
@@ -49,29 +50,34 @@ def draw(entry: Surrogate | Activation) -> Figure:
 
 def _factor(axes: Axes, surrogate: Surrogate, colour: str, low: float, high: float) -> None:
     deviation = _deviation(surrogate)
-    lowest = np.inf
+    lowest, highest = np.inf, -np.inf
     for u, psi in _pieces(_mean(surrogate), low, high):
-        marker = {"marker": ".", "linestyle": "none"} if len(u) == 1 else {}
-        axes.plot(u, psi, color=colour, zorder=3, **marker)
-        lowest = min(lowest, float(psi.min()))
+        axes.plot(u, psi, "." if len(u) == 1 else "-", color=colour, zorder=3)
+        lowest, highest = min(lowest, float(psi.min())), max(highest, float(psi.max()))
         if surrogate.sign.sign is Sign.INDEFINITE and len(u) > 1:
-            hatch = {"hatch": "////////", "facecolor": "none", "edgecolor": look.ALARM, "linewidth": 0}
-            axes.fill_between(u, psi, 0, where=(psi < 0).tolist(), **hatch)
+            hatched = axes.fill_between(u, psi, 0, where=(psi < 0).tolist(), facecolor="none", linewidth=0)
+            hatched.set(hatch="////////", edgecolor=look.ALARM)
         if deviation is not None and len(u) > 1:
             band = np.sqrt(np.maximum(evaluate(deviation, u), 0))
             axes.fill_between(u, psi - band, psi + band, color=colour, alpha=0.25, linewidth=0)
     axes.axhline(0, color=look.MUTED, linewidth=0.5, zorder=1)
-    if lowest >= 0 and deviation is None:
-        axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1])
+    if lowest >= 0:
+        top = axes.get_ylim()[1] if highest > 0 else 1.0
+        axes.set_ylim(-0.04 * top, top)
 
 
 def _forward(axes: Axes, forward: Activation, low: float, high: float) -> None:
-    """The forward in grey, behind, on an axis of its own."""
+    """The forward in grey, behind, on an axis of its own; where it is never negative both zeros are at one height."""
     behind = axes.twinx()
     axes.set_zorder(behind.get_zorder() + 1)
     axes.patch.set_visible(False)
+    lowest = np.inf
     for u, phi in _pieces(forward.value, low, high):
-        behind.plot(u, phi, color=_FORWARD, **({"marker": ".", "linestyle": "none"} if len(u) == 1 else {}))
+        behind.plot(u, phi, "." if len(u) == 1 else "-", color=_FORWARD)
+        lowest = min(lowest, float(phi.min()))
+    bottom, top = axes.get_ylim()
+    if lowest >= 0 and top > 0:
+        behind.set_ylim(bottom=behind.get_ylim()[1] * bottom / top)
     behind.spines["right"].set_visible(True)
     behind.spines["right"].set_color(_FORWARD)
     behind.tick_params(axis="y", colors=look.MUTED)
@@ -80,16 +86,20 @@ def _forward(axes: Axes, forward: Activation, low: float, high: float) -> None:
 
 def _pieces(formula: Any, low: float, high: float) -> Iterator[tuple[Array, Array]]:
     """(u, value) between neighbouring break points, and at each of them: no line is drawn across a jump."""
-    inner = [point for point in break_points(formula, low, high) if low < point < high]
+    inner = breaks(formula, low, high)
     edges = [low, *inner, high]
-    for left, right in zip(edges, edges[1:], strict=False):
+    tallest = float(np.abs(evaluate(formula, np.linspace(low, high, _POINTS))).max())
+    for left, right in itertools.pairwise(edges):
         u = np.linspace(left, right, max(3, round(_POINTS * (right - left) / (high - low))))
         u[0] += (u[1] - u[0]) * 1e-6 * (left in inner)
         u[-1] -= (u[-1] - u[-2]) * 1e-6 * (right in inner)
         yield u, evaluate(formula, u)
     for point in inner:
-        u = np.array([point])
-        yield u, evaluate(formula, u)
+        # A fold needs no dot: the formula goes through it.
+        u = point + (high - low) * np.array([-1e-9, 0.0, 1e-9])
+        left, at, right = evaluate(formula, u)
+        if max(abs(left - at), abs(right - at)) > 1e-6 * tallest:
+            yield np.array([point]), np.array([at])
 
 
 def _mean(surrogate: Surrogate) -> Any:
@@ -116,7 +126,7 @@ def _window(surrogate: Surrogate) -> tuple[float, float]:
     centre = float(profile.centre) if profile.centre is not None else 0.0
     offsets = np.array([1.0, 1.5, 2.0, 4.0])
     top = float(np.abs(evaluate(mean, centre + np.linspace(-1, 1, 201))).max())
-    for span in _SPANS:
+    for span in _SPANS if top > 0 else ():
         tail = evaluate(mean, centre + span * np.concatenate([-offsets, offsets]))
         if np.abs(tail).max() <= _FAINT * top:
             return centre, span * 1.2

@@ -105,6 +105,11 @@ class Activation:
         """The formula in LaTeX, parameters by name."""
         return str(sp.latex(self.formula))
 
+    @cached_property
+    def value(self) -> sp.Expr:
+        """The formula with its parameters' values in: an expression in ``u`` alone."""
+        return self.formula.subs(dict(self.parameters.items()))
+
     @property
     def tied(self) -> Surrogate:
         """The backward that belongs to this forward: its own derivative, 0 where torch takes 0 at a kink.
@@ -122,7 +127,7 @@ class Activation:
     @cached_property
     def increasing(self) -> bool | None:
         """Whether phi never falls on the real line, as proved from its formula; ``None`` where we cannot tell."""
-        return sign.increasing(self.formula.subs(dict(self.parameters.items())))
+        return sign.increasing(self.value)
 
     def at(self, **values: Any) -> Activation:
         """The same activation with other parameter values, by name.
@@ -134,7 +139,8 @@ class Activation:
 
     def __call__(self, preactivation: Values) -> Values:
         """phi at each entry, in the dtype, device and shape of ``preactivation`` (torch tensor or NumPy array)."""
-        return evaluation.evaluate(self.formula.subs(dict(self.parameters.items())), preactivation)
+        values: Values = evaluation.evaluate(self.value, preactivation)
+        return values
 
 
 def _with_known_operations(

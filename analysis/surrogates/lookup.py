@@ -106,6 +106,21 @@ def _parsed(text: str) -> tuple[str, dict[str, Fraction]]:
     return call[1], values
 
 
+def base_name(text: str) -> str:
+    """A name without its parameters.
+
+    Raises:
+        Refused: the text is no name, or its brackets hold something else than numbers by name.
+    """
+    return _parsed(text)[0]
+
+
+def spells(text: str, kind: str) -> bool:
+    """Whether a name, its parameters aside, is one of the catalogue's of a kind ("surrogate" or "activation")."""
+    word = _key(base_name(text))
+    return word in _spellings(kind) or (word == TIED and kind == "surrogate")
+
+
 def _at(entry: Entry, values: Mapping[str, Any]) -> Entry:
     return entry.at(**values) if values else entry
 

@@ -150,4 +150,5 @@ class Surrogate:
         Finite for every finite entry; saturates instead of overflowing. Differentiable in torch. Noise is drawn
         independently for each entry from ``generator`` (torch's default generator where it is ``None``).
         """
-        return evaluation.evaluate(self.formula, preactivation, generator=generator)
+        values: Values = evaluation.evaluate(self.formula, preactivation, generator=generator)
+        return values

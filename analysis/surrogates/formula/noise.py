@@ -64,7 +64,9 @@ def support(symbol: RandomSymbol) -> Support:
         raise Refused(f"noise {symbol}: its distribution {space.distribution} depends on u or on an unset symbol.")
     if isinstance(space, SingleFinitePSpace):
         chances = {value: chance for value, chance in space.distribution.dict.items() if chance != 0}
-        return Support(min(chances), max(chances), tuple(sorted(chances.items(), key=lambda pair: float(pair[0]))), False)
+        return Support(
+            min(chances), max(chances), tuple(sorted(chances.items(), key=lambda pair: float(pair[0]))), False
+        )
     values = space.set
     if type(space.distribution).__module__ not in (crv_types.__name__, drv_types.__name__) or not isinstance(
         values, sp.Interval | sp.Range | type(sp.S.Naturals0) | type(sp.S.Naturals)
@@ -132,13 +134,15 @@ def _mean(expression: sp.Expr) -> sp.Expr:
         return sp.Add(*(_mean(term) for term in expression.args))
     fixed, drawn = expression.as_independent(*noise, as_Add=False)
     powers = [factor.as_base_exp() for factor in sp.Mul.make_args(drawn)]
-    if all(base in noise and power.is_Integer and 0 < power for base, power in powers):
+    if all(base in noise and power.is_Integer and power > 0 for base, power in powers):
         return fixed * sp.prod([moment(base, int(power)) for base, power in powers])
     if all(power.is_Integer and 0 < power <= _POWER for _, power in powers):
         expanded = sp.expand(drawn, deep=False)
         if expanded != drawn:
             return _mean(sp.expand_mul(fixed * expanded))
-    raise Refused(f"mean: {drawn} is no polynomial in the noise {', '.join(map(str, noise))}, and no closed form is known.")
+    raise Refused(
+        f"mean: {drawn} is no polynomial in the noise {', '.join(map(str, noise))}, and no closed form is known."
+    )
 
 
 @cache

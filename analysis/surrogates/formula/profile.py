@@ -6,6 +6,7 @@ digits where it was computed to thirty, and ``None`` where it cannot be told.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,7 +19,7 @@ from . import noise
 from .calculus.cells import Cell, cells
 from .calculus.numbers import Undecided, compare
 from .calculus.ranges import Undefined
-from .calculus.rewriting import plain
+from .calculus.rewriting import jumps, plain
 from .line.extrema import Extreme, extremes
 from .line.growth import limit
 from .line.integral import over_line
@@ -92,7 +93,10 @@ def of(formula: sp.Expr) -> Profile:
     if area is not None and area.is_finite and sp.expand(formula + formula.subs(u, -u)) == 0:
         area = sp.S.Zero
     profile = Profile(
-        *(bounds[1].value, bounds[1].where, bounds[0].value, bounds[0].where) if bounds else (None,) * 4,
+        supremum=bounds[1].value if bounds else None,
+        supremum_at=bounds[1].where if bounds else None,
+        infimum=bounds[0].value if bounds else None,
+        infimum_at=bounds[0].where if bounds else None,
         support=_support(line),
         integral=area if area is None or not even else 2 * area,
         even=even,
@@ -123,6 +127,17 @@ def _right_half(line: Sequence[Cell]) -> list[Cell]:
     return half
 
 
+def breaks(formula: sp.Expr, low: float, high: float) -> tuple[float, ...]:
+    """The points between two numbers at which a formula folds or jumps, ascending; none where they cannot be told."""
+    try:
+        ends = sp.Rational(low), sp.Rational(high)
+        line = cells(jumps(plain(exact_decimals(formula)), *ends))
+    except (Undecided, Undefined, RecursionError):
+        return ()
+    points = (float(cell.low) for cell in line if cell.is_point)
+    return tuple(point for point in points if low < point < high)
+
+
 def _support(line: Sequence[Cell]) -> tuple[Interval, ...] | None:
     """The closures of the cells on which the formula is not 0, joined where they touch."""
     joined: list[Interval] = []
@@ -139,7 +154,7 @@ def _support(line: Sequence[Cell]) -> tuple[Interval, ...] | None:
 def _steepest(line: Sequence[Cell]) -> Extreme | None:
     """The largest |slope|, or a jump."""
     try:
-        for left, right in zip(line, line[1:], strict=False):
+        for left, right in itertools.pairwise(line):
             edge = left.high
             one = left.value if left.is_point else limit(left.value, edge, -1)
             other = right.value if right.is_point else limit(right.value, edge, 1)
@@ -181,4 +196,5 @@ def _only_centre(profile: Profile, line: Sequence[Cell]) -> sp.Expr | None:
     points = [cell.low for cell in line if cell.is_point]
     if points:
         return (points[0] + points[-1]) / 2
-    return profile.supremum_at if profile.exact("supremum_at") and profile.supremum_at.is_finite else None
+    peak = profile.supremum_at
+    return peak if peak is not None and peak.is_finite and not peak.has(sp.Float) else None

@@ -1,9 +1,9 @@
 """The sign of a factor psi on the whole real line, for almost every value of its noise: proved, refuted, or not told.
 
 The line is cut where the formula folds. On each open cell, the certified range of the formula, the roots of its
-polynomials and the signs of its factors and terms are tried in this order; then the cell is cut up, with Taylor's theorem
-at an end where the formula is 0 and its leading term at infinity. A witness is a rational number at which a certified
-range lies below 0. What none of these decides is "cannot tell".
+polynomials and the signs of its factors and terms are tried in this order; then the cell is cut up, with Taylor's
+theorem at an end where the formula is 0 and its leading term at infinity. A witness is a rational number at which a
+certified range lies below 0. What none of these decides is "cannot tell".
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from functools import lru_cache
 from itertools import pairwise
 
 import sympy as sp
+from mpmath import mp as mpmath
 
 from ...errors import Refused
 from ..symbols import u
 from . import noise
 from .calculus.cells import Cell, cells
 from .calculus.numbers import Undecided, compare, sign_of
-from .calculus.ranges import Undefined
+from .calculus.ranges import Undefined, bounds, constant
 from .calculus.rewriting import derivative, jumps, plain, shifted
 from .parameters import exact_decimals
 from .proof import draws
 from .proof.judge import Finding, judge, refute, work
 
 _OPERATIONS = 3000
+_BITS = 256
 
 
 class Sign(Enum):
@@ -92,18 +94,20 @@ def _prove(formula: sp.Expr) -> SignProof:
 
 
 def _prove_on(line: Sequence[Cell], supports: draws.Supports, whole: sp.Expr | None = None) -> SignProof:
-    """The sign over some cells; a witness is certified on the whole formula, or on its cell's where that is not given."""
+    """The sign over some cells; a witness is certified on the whole formula, on its cell's where that is not given."""
     findings = [judge(cell, supports) for cell in line]
     for place, finding in enumerate(findings):
         findings[place] = finding = refute(finding, whole or finding.cell.value, supports)
         if finding.witness is not None:
-            return _indefinite(finding)
-    if not all(_nonnegative(finding) for finding in findings) or not any(finding.zero is not None for finding in findings):
+            return _indefinite(finding, whole or finding.cell.value)
+    if not all(_nonnegative(finding) for finding in findings) or not any(
+        finding.zero is not None for finding in findings
+    ):
         for place, finding in enumerate(findings):
             if finding.signs not in ({1}, {0}):
                 findings[place] = finding = work(finding, whole or finding.cell.value)
                 if finding.witness is not None:
-                    return _indefinite(finding)
+                    return _indefinite(finding, whole or finding.cell.value)
     steps = tuple(_step(finding) for finding in findings)
     if all(finding.signs == {1} for finding in findings):
         return SignProof(Sign.STRICT, (*steps, "so psi > 0 everywhere"))
@@ -126,17 +130,19 @@ def _nonnegative(finding: Finding) -> bool:
     return -1 not in finding.signs
 
 
-def _indefinite(finding: Finding) -> SignProof:
+def _indefinite(finding: Finding, formula: sp.Expr) -> SignProof:
     assert finding.witness is not None
     at = ", ".join(f"{symbol} = {value}" for symbol, value in finding.witness.items())
-    step = f"psi < 0 at {at}, by a certified range of its value there"
+    point = {symbol: constant(value, _BITS) for symbol, value in finding.witness.items()}
+    ceiling = sp.Float(mpmath.make_mpf(bounds(formula, point, _BITS).high), 4)
+    step = f"psi < 0 at {at}: a certified range of its value there ends at {ceiling}"
     return SignProof(Sign.INDEFINITE, (step,), sp.Dict(finding.witness))
 
 
 def _step(finding: Finding) -> str:
     said = {frozenset({1}): " > 0", frozenset({0}): "", frozenset({0, 1}): " >= 0"}
     claim = f"psi = {finding.cell.value}{said.get(finding.signs, ', its sign not told')}"
-    return f"{finding.cell}: {claim}, {finding.because}"
+    return f"{finding.cell}: {claim}{', ' * bool(finding.because)}{finding.because}"
 
 
 def increasing(formula: sp.Expr) -> bool | None:
@@ -158,7 +164,7 @@ def _increasing(formula: sp.Expr) -> bool | None:
     if formula.has(sp.floor, sp.ceiling, sp.frac):
         if period is None:
             return None
-        # It repeats itself but for a constant: one closed period, steps written as jumps, holds every place of the line.
+        # It repeats itself but for a constant: one closed period, steps written as jumps, shows the whole line.
         if sign_of(shifted(formula, period) - shifted(formula, 0)) < 0:
             return False
         end = sp.Integer(period)

@@ -1,7 +1,7 @@
 """The real line cut where a formula folds or jumps: open cells on which it is smooth, and the points between them.
 
-|.|, sign, Heaviside, Max, Min and Piecewise are *switches*: each is decided by the signs of a few expressions. The line is
-cut at the roots of these, and in every cell the switch is replaced by what it is there.
+|.|, sign, Heaviside, Max, Min and Piecewise are *switches*: each is decided by the signs of a few expressions. The line
+is cut at the roots of these, and in every cell the switch is replaced by what it is there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sympy.core.relational import Relational
 
 from ...symbols import u
 from .numbers import Undecided, compare, rational_between, sign_of
-from .ranges import Range, Undefined, bounds, between
+from .ranges import Range, Undefined, between, bounds
 from .roots import ascending, roots
 
 SWITCHES = (sp.Abs, sp.sign, sp.Heaviside, sp.Max, sp.Min, sp.Piecewise)

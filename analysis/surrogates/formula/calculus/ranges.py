@@ -22,7 +22,10 @@ Float = tuple[Any, ...]
 PRECISION = 64
 """Bits of a range's ends unless more are asked for."""
 
-_ZERO, _ONE, _INF, _NINF = libmp.fzero, libmp.fone, libmp.finf, libmp.fninf
+_ZERO: Float = libmp.fzero
+_ONE: Float = libmp.fone
+_INF: Float = libmp.finf
+_NINF: Float = libmp.fninf
 
 
 class Undefined(ArithmeticError):
@@ -234,7 +237,8 @@ def _integer_power(a: Range, power: int, precision: int) -> Range:
 def _signed_power(x: Float, power: int, precision: int, way: str) -> Float:
     if x in (_INF, _NINF):
         return _NINF if x == _NINF and power % 2 else _INF
-    return libmp.mpf_pow_int(x, power, precision, way)  # type: ignore[no-any-return]
+    found: Float = libmp.mpf_pow_int(x, power, precision, way)
+    return found
 
 
 def _reciprocal(a: Range, precision: int, what: sp.Basic) -> Range:

@@ -1,10 +1,11 @@
-"""Real roots of polynomials with rational coefficients, isolated by Sturm's theorem and bisection: work that is bounded.
+"""Real roots of polynomials with rational coefficients, isolated by Sturm's theorem and bisection: bounded work.
 
 SymPy's own refinement of real roots (1.14) may take a step for each unit of a continued fraction, for ever in practice.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -137,7 +138,7 @@ def _changes(coefficients: Coefficients, low: Fraction, high: Fraction) -> bool:
 
 def _variations(chain: list[Coefficients], point: Fraction) -> int:
     signs = [sign for each in chain if (sign := _sign(each, point))]
-    return sum(a != b for a, b in zip(signs, signs[1:], strict=False))
+    return sum(a != b for a, b in itertools.pairwise(signs))
 
 
 def _sympy(number: Fraction) -> sp.Rational:

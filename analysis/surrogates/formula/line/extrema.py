@@ -1,8 +1,9 @@
 """Supremum and infimum of a formula on the line, with where they are.
 
-On a cell between two neighbouring zeros of its slope a smooth expression is monotone, so that its extremes are values or
-limits at ends. Where the zeros have a closed form and the slope's sign between them is proved, so have the extremes. Else
-they are searched to thirty digits, and the largest candidate in closed form is proved to bound the formula where it can be.
+On a cell between two neighbouring zeros of its slope a smooth expression is monotone, so that its extremes are values
+or limits at ends. Where the zeros have a closed form and the slope's sign between them is proved, so have the extremes.
+Else they are searched to thirty digits, and a candidate in closed form counts as exact only where it is proved that the
+formula does not exceed it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""How a smooth expression behaves as u goes to infinity, or to a finite end: f ~ c u^a exp(q(u)), exactly, or no answer.
+"""How a smooth expression behaves as u goes to infinity, or to a finite end: f ~ c u^a exp(q(u)), or no answer.
 
-From the parts to the whole by the rules for sums, products, powers and the functions of the catalogue. Where leading terms
-cancel, the expression is written as a quotient of exponential sums, whose terms are collected exactly.
+From the parts to the whole by the rules for sums, products, powers and the functions of the catalogue. Where leading
+terms cancel, the expression is written as a quotient of exponential sums, whose terms are collected exactly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sympy as sp
@@ -29,7 +30,7 @@ class Growth:
 
     @property
     def speed(self) -> tuple[int, int]:
-        """Signs of q and a far out: (0, 0) for a nonzero limit, negative for a limit 0, positive for an infinite one."""
+        """Signs of q and a far out: (0, 0) for a nonzero limit, negative for limit 0, positive for an infinite one."""
         if self.q != 0:
             return sign_of(sp.Poly(self.q, u).LC()), 0
         return 0, sign_of(self.a)
@@ -121,9 +122,7 @@ def integrable(expression: sp.Expr, end: sp.Expr, side: int) -> bool:
 
 def _without_waves(expression: sp.Expr) -> sp.Expr:
     """A product without its sines and cosines, which are bounded by 1: no smaller in magnitude."""
-    waves = [
-        factor for factor in sp.Mul.make_args(expression) if isinstance(factor.as_base_exp()[0], sp.sin | sp.cos)
-    ]
+    waves = [factor for factor in sp.Mul.make_args(expression) if isinstance(factor.as_base_exp()[0], sp.sin | sp.cos)]
     bounded = [wave for wave in waves if wave.has(u) and wave.as_base_exp()[1].is_nonnegative]
     if not bounded or not isinstance(expression, sp.Mul):
         return expression
@@ -213,7 +212,7 @@ def _settling(function: type[sp.Function], x: sp.Expr, left: sp.Expr | int, righ
     if found.is_infinite:
         value = sp.sympify(right if found is sp.oo else left, strict=True)
     else:
-        value = function(found)
+        value = sp.sympify(function(found), strict=True)
     if value == 0 or value is sp.nan:
         raise Undecided(f"how {function.__name__}({x}) behaves")
     return Growth(value)
@@ -226,7 +225,7 @@ def _logarithm(x: sp.Expr) -> Growth:
     return Growth(sp.log(inner))
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[type[sp.Function], Callable[[sp.Expr], Growth]] = {
     sp.exp: _exp,
     sp.erfc: _erfc,
     sp.log: _logarithm,

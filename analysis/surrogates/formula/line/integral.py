@@ -26,7 +26,7 @@ _DEGREE = 6
 
 
 def over_line(line: Sequence[Cell]) -> sp.Expr | None:
-    """The integral over all cells: exact, an infinity, a float of fifteen digits, or ``None`` where it cannot be told."""
+    """The integral over all cells: exact, infinite, a float of fifteen digits, or ``None`` where it cannot be told."""
     exact: list[sp.Expr] = []
     total: list[precise.Number] = []
     infinite: set[int] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -55,7 +56,7 @@ def stationary(cell: Cell, slope: sp.Expr) -> list[sp.Float]:
     points = sampling.points(cell.value, cell.low, cell.high)
     signs = np.sign(sampling.values(slope)(points))
     seen = np.flatnonzero(np.isfinite(signs) & (signs != 0))
-    turns = [(points[a], points[b]) for a, b in zip(seen, seen[1:], strict=False) if signs[a] * signs[b] < 0]
+    turns = [(points[a], points[b]) for a, b in itertools.pairwise(seen) if signs[a] * signs[b] < 0]
     found = [_bisected(slope, float(low), float(high)) for low, high in turns[:40]]
     return [point for point in found if point is not None]
 

@@ -38,14 +38,14 @@ def search(expression: sp.Expr, low: sp.Expr, high: sp.Expr) -> Search:
         if left is None or right is None:
             return Search(False)
         if isinstance(left, Search) or isinstance(right, Search):
-            return left if isinstance(left, Search) else right  # type: ignore[return-value]
+            return left if isinstance(left, Search) else right
         return _boxes(expression, _outer(left, "low"), _outer(right, "high"), (low, high))
     except (Undecided, Undefined, RecursionError):
         return Search(False)
 
 
 def _near_end(expression: sp.Expr, end: sp.Expr, other: sp.Expr, inward: int) -> sp.Expr | Search | None:
-    """A number such that the expression is positive between it and the end; the end itself where it is positive there."""
+    """A number such that the expression is positive between it and the end; the end itself if it is positive there."""
     if end.is_infinite:
         found = eventual_sign(expression, towards=-inward)
         if found is None:

@@ -1,7 +1,7 @@
-"""A formula that is affine in each noise symbol: its sign over all noise is that of finitely many noise-free expressions.
+"""A formula that is affine in each noise symbol: its sign over all noise is that of a few noise-free expressions.
 
-Over xi in (a, b) the value is a positive mixture of those at a and b; over (a, oo) that at a plus a positive multiple of
-the slope; over the whole line the slope must be 0. Each such corner is an expression in u alone.
+Over xi in (a, b) the value is a positive mixture of those at a and b; over (a, oo) that at a plus a positive multiple
+of the slope; over the whole line the slope must be 0. Each such corner is an expression in u alone.
 """
 
 from __future__ import annotations

@@ -80,8 +80,10 @@ class Fraction:
     def at(self, point: sp.Expr) -> sp.Expr:
         """The value at a point."""
         t = self.t_of(point)
-        return self.scale * self.numerator.as_expr().subs(self.numerator.gen, t) / self.denominator.as_expr().subs(
-            self.denominator.gen, t
+        return (
+            self.scale
+            * self.numerator.as_expr().subs(self.numerator.gen, t)
+            / self.denominator.as_expr().subs(self.denominator.gen, t)
         )
 
     def t_of(self, point: sp.Expr) -> sp.Expr:
@@ -109,7 +111,7 @@ def as_fraction(expression: sp.Expr) -> Fraction | None:
     t = sp.Dummy("t", positive=True)
     if not rates:
         return _of_polynomials(plain.xreplace({u: t}), t, None) if plain.is_rational_function(u) else None
-    base = None if None in rates else _common(rates)  # type: ignore[arg-type]
+    base = None if None in rates else _common(rates)
     if base is None:
         return None
     replaced = plain.replace(sp.exp, lambda x: _power(x, base, t) if x.has(u) else sp.exp(x))
@@ -159,35 +161,37 @@ def _of_polynomials(expression: sp.Expr, variable: sp.Symbol, rate: sp.Expr | No
     numerator, denominator = sp.fraction(sp.together(expression))
     if not all(_small(part, variable) and part.is_polynomial(variable) for part in (numerator, denominator)):
         return None
-    polynomials, scale = [], sp.Integer(1)
-    for part, power in ((numerator, 1), (denominator, -1)):
-        polynomial = sp.Poly(part, variable)
-        if polynomial.is_zero:
-            polynomials.append(polynomial)
-            continue
-        lead = polynomial.LC()
-        ratios = [sp.cancel(c / lead) if c else c for c in polynomial.all_coeffs()]
-        if not all(ratio.is_Rational for ratio in ratios):
-            return None
-        polynomials.append(sp.Poly(ratios, variable))
-        scale *= lead**power
-    if rate is None or polynomials[0].is_zero:
-        return Fraction(*polynomials, scale, rate)
-    return _in_lowest_powers(*polynomials, scale, rate)
+    above, below = (_over_leader(sp.Poly(part, variable)) for part in (numerator, denominator))
+    if above is None or below is None:
+        return None
+    found = Fraction(above[0], below[0], above[1] / below[1], rate)
+    return found if rate is None or found.numerator.is_zero else _in_lowest_powers(found, rate)
 
 
-def _in_lowest_powers(numerator: sp.Poly, denominator: sp.Poly, scale: sp.Expr, rate: sp.Expr) -> Fraction:
+def _over_leader(polynomial: sp.Poly) -> tuple[sp.Poly, sp.Expr] | None:
+    """A polynomial over its leading coefficient, if the ratios are rational, and that coefficient."""
+    if polynomial.is_zero:
+        return polynomial, sp.S.One
+    ratios = [sp.cancel(c / polynomial.LC()) if c else c for c in polynomial.all_coeffs()]
+    if not all(ratio.is_Rational for ratio in ratios):
+        return None
+    return sp.Poly(ratios, polynomial.gen), polynomial.LC()
+
+
+def _in_lowest_powers(fraction: Fraction, rate: sp.Expr) -> Fraction:
     """The quotient in the highest power of t that it is a quotient in."""
-    above, below = ([power for (power,) in polynomial.monoms()] for polynomial in (numerator, denominator))
+    parts = (fraction.numerator, fraction.denominator)
+    above, below = ([power for (power,) in polynomial.monoms()] for polynomial in parts)
     gap = min(above) - min(below)
     step = gcd(gap, *(power - min(above) for power in above), *(power - min(below) for power in below))
     if step == 0:
-        return Fraction(numerator, denominator, scale, rate)
-    parts = []
-    for polynomial, shift in ((numerator, min(above) - max(gap, 0)), (denominator, min(below) - max(-gap, 0))):
-        terms = {((power - shift) // step,): c for (power,), c in polynomial.terms()}
-        parts.append(sp.Poly(terms, polynomial.gen))
-    return Fraction(*parts, scale, rate * step)
+        return fraction
+    shifts = min(above) - max(gap, 0), min(below) - max(-gap, 0)
+    numerator, denominator = (
+        sp.Poly({((power - shift) // step,): c for (power,), c in polynomial.terms()}, polynomial.gen)
+        for polynomial, shift in zip(parts, shifts, strict=True)
+    )
+    return Fraction(numerator, denominator, fraction.scale, rate * step)
 
 
 def _small(expression: sp.Expr, variable: sp.Symbol) -> bool:

@@ -1,8 +1,9 @@
-"""One cell judged: which signs the formula can have there, where it is 0 for certain, where it is certainly negative."""
+"""One cell judged: which signs the formula can have there, where it is certainly 0, where it is certainly negative."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,7 +62,7 @@ def _signs(cell: Cell, supports: draws.Supports) -> tuple[Signs, str]:
     noisy = {symbol: support for symbol, support in supports.items() if value.has(symbol)}
     if not noisy:
         if value.is_number:
-            return frozenset({sign_of(value)}), "as its value there"
+            return frozenset({sign_of(value)}), ""
         return signs(value, cell.low, cell.high) if cell.smooth else _by_range(cell, noisy)
     listed = draws.corners(value, noisy) if cell.smooth else None
     if listed is None:
@@ -95,19 +96,21 @@ def refute(finding: Finding, formula: sp.Expr, supports: draws.Supports) -> Find
     if -1 not in finding.signs:
         return finding
     noisy = {symbol: support for symbol, support in supports.items() if formula.has(symbol)}
-    listed = draws.corners(cell.value, noisy) if cell.smooth and noisy else None
-    if not noisy:
-        candidates = ((point, None) for point in _negative_points(cell.value, cell))
-    elif listed is not None:
-        candidates = ((point, corner) for corner in listed for point in _negative_points(corner.value, cell))
-    else:
-        drawn = draws.grid(noisy)
-        candidates = ((p, None) for values in drawn for p in _negative_points(cell.value.xreplace(values), cell))
-    for point, corner in candidates:
+    for point, corner in _suspects(cell, noisy):
         found = draws.witness(formula, point, corner, noisy)
         if found is not None:
             return replace(finding, witness=found)
     return finding
+
+
+def _suspects(cell: Cell, noisy: draws.Supports) -> Iterator[tuple[sp.Expr, draws.Corner | None]]:
+    """Numbers in the cell at which the formula looks negative, and the corner of the noise that it looks so near."""
+    listed = draws.corners(cell.value, noisy) if cell.smooth and noisy else None
+    if listed is not None:
+        yield from ((point, corner) for corner in listed for point in _negative_points(corner.value, cell))
+        return
+    for values in draws.grid(noisy) if noisy else [{}]:
+        yield from ((point, None) for point in _negative_points(cell.value.xreplace(values), cell))
 
 
 def _negative_points(value: sp.Expr, cell: Cell) -> Iterable[sp.Expr]:
@@ -130,7 +133,7 @@ def _negative_points(value: sp.Expr, cell: Cell) -> Iterable[sp.Expr]:
 
 
 def work(finding: Finding, formula: sp.Expr) -> Finding:
-    """The finding after the cell has been cut up: a proof of positivity between the zeros that were found, or a witness.
+    """The finding after the cell has been cut up: a proof of positivity between the zeros found, or a witness.
 
     Only for cells without noise, on which the formula is smooth.
     """
@@ -140,7 +143,7 @@ def work(finding: Finding, formula: sp.Expr) -> Finding:
     zeros = zeros_in(cell)
     edges = [cell.low, *zeros, cell.high]
     searched = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         if zeros and -1 not in finding.signs:
             break  # it is nonnegative and 0 somewhere: nothing more can be said
         searched.append(search(cell.value, low, high))

@@ -1,6 +1,7 @@
 """Where to look: points at every scale that an expression has, and a simple rational beside a point of them.
 
-Nothing is decided here. A value that looks negative becomes a witness only when a certified range at a rational says so.
+Nothing is decided here. A value that looks negative becomes a witness only when a certified range at a rational says
+so.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def points(expression: sp.Expr, low: sp.Expr, high: sp.Expr) -> Array:
 
 
 def places(expression: sp.Expr) -> set[tuple[float, float]]:
-    """(centre, scale) of each polynomial of degree one or two in an expression: where it is 0 or turns, and how fast."""
+    """(centre, scale) of each polynomial of degree one or two in an expression: where it is 0 or turns, how fast."""
     inner = (node for node in sp.preorder_traversal(expression) if isinstance(node, sp.Expr) and node.has(u))
     return {place for node in inner if node.is_polynomial(u) for place in _place(node)}
 
@@ -69,6 +70,13 @@ def negative_witness(expression: sp.Expr, low: sp.Expr, high: sp.Expr) -> sp.Rat
     """A short rational inside an open interval at which the expression is certified to be negative, if one is seen."""
     candidates = points(expression, low, high)
     seen = values(expression)(candidates)
+    quarters = np.unique(np.round(candidates[seen < 0] * 4) / 4)
+    quarters = quarters[(quarters > float(low)) & (quarters < float(high)) & (np.abs(quarters) < 1e6)]
+    at_quarters = values(expression)(quarters)
+    for place in np.argsort(np.where(at_quarters < 0, at_quarters, np.inf))[:2]:
+        number = sp.Rational(float(quarters[place]))
+        if at_quarters[place] < 0 and certified_negative(expression, {u: constant(number)}):
+            return number
     order = np.argsort(np.where(np.isfinite(seen), seen, np.inf))
     for place in order[:4]:
         if not seen[place] < 0:

@@ -32,7 +32,7 @@ class Term:
 
 @lru_cache(maxsize=1024)
 def eventual_sign(expression: sp.Expr, *, towards: int) -> tuple[int, sp.Integer] | None:
-    """(sign, L): the sign of the expression for every u >= L (or u <= -L, where ``towards`` is -1); None where not told.
+    """(sign, L): the sign of the expression for every u >= L (u <= -L, where ``towards`` is -1); None where not told.
 
     The expression may be undefined nearer to 0, where nothing is said about it.
     """

@@ -1,0 +1,1 @@
+"""What there is to say of one entry of the catalogue: as data, and in a terminal."""
