@@ -13,6 +13,7 @@ from pathlib import Path
 
 import typer.main
 from downslope.__main__ import app
+from downslope.analysis.surrogates.table import markdown as catalogue
 from downslope.proofs.chapters import CHAPTERS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -47,7 +48,7 @@ def claims() -> str:
     return table(["chapter", "claim", "says", "verdict"], rows)
 
 
-TABLES = {"claims": claims, "commands": commands}
+TABLES = {"catalogue": catalogue, "claims": claims, "commands": commands}
 """Each table by the name in its marks, `<!-- name -->` and `<!-- /name -->`."""
 
 
