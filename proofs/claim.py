@@ -131,7 +131,7 @@ class Claim:
     game: Game | None = None
     evaluate: Callable[[Stated, float], Iterator[Comparison]] | None = None
     witnesses: tuple[Witness, ...] = ()
-    seconds: float = 60.0
+    seconds: float = 120.0
 
     def without(self, hypothesis: str) -> Claim:
         """The same claim in the wider scope where ``hypothesis`` is not assumed; its proof no longer applies.

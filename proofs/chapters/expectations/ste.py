@@ -192,7 +192,7 @@ def _correlation(stated: Stated) -> Iterator[Step]:
         "only b has a part across w: E[y 1{y > -s cot}] is the density there", -sp.diff(_phi(y), y), y * _phi(y)
     )
     yield by.identity("phi(s) phi(s cot) is a narrower density", _phi(s) * _phi(s * _k), _phi(s / _sin) / _ROOT)
-    narrow = (_phi(s) * _phi(s * _k)).subs(s, y * _sin) * sp.diff(y * _sin, y)
+    narrow = (_phi(s / _sin) / _ROOT).subs(s, y * _sin) * sp.diff(y * _sin, y)
     yield by.identity("with s = y sin: the part is sin/sqrt(2 pi) E psi(|w| sin y)", narrow, _sin / _ROOT * _phi(y))
     across = sine / _ROOT * mean
     slope = STE_POPULATION.stated["slope"]
