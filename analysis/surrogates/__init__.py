@@ -1,0 +1,1 @@
+"""What a surrogate is: activations and surrogates as formulas, the catalogue, adapters, checks."""
