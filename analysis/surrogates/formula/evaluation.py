@@ -41,9 +41,10 @@ def evaluate(formula: sp.Expr, preactivation: Any, *, generator: torch.Generator
     """
     if isinstance(preactivation, np.ndarray | np.generic):
         given = np.asarray(preactivation)
-        if given.dtype not in (np.float64, np.float32, np.float16):
+        native_dtype = given.dtype.newbyteorder("=")
+        if native_dtype not in (np.float64, np.float32, np.float16):
             raise Refused(f"preactivation has dtype {given.dtype}: use float64, float32 or float16.")
-        native = np.ascontiguousarray(given, dtype=given.dtype.newbyteorder("=")).reshape(given.shape)
+        native = np.ascontiguousarray(given, dtype=native_dtype).reshape(given.shape)
         # from_numpy warns of arrays that cannot be written to; a copy is cheap beside what follows.
         tensor = torch.from_numpy(native if native.flags.writeable else native.copy())
         return evaluate(formula, tensor, generator=generator).numpy()

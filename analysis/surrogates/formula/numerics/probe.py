@@ -1,6 +1,6 @@
 """Where evaluations go wrong: the points at which a plan is compared with the accurate values.
 
-The grid of a dtype holds every magnitude, whole and half numbers, its largest and smallest numbers; a formula adds the
+The grid of a dtype holds every size, whole and half numbers, its largest and smallest numbers; a formula adds the
 points where it is delicate; and the neighbourhoods of all these.
 """
 
@@ -25,8 +25,9 @@ def grid(dtype: torch.dtype) -> Tensor:
     kind = torch.finfo(dtype)
     generator = torch.Generator().manual_seed(0)
     low, high = (int(torch.frexp(torch.tensor(end, dtype=torch.float64)).exponent) for end in (kind.tiny, kind.max))
-    # Above 2^50 every eighth magnitude will do: exponentials are saturated, the rest is powers.
-    exponents = torch.cat([torch.arange(low - 24, 50), torch.arange(50, high, 8)]).to(torch.float64)
+    # Far out every eighth magnitude will do: there a formula is its leading term, or saturated.
+    ranges = (range(low - 24, low), range(low, -64, 8), range(-64, 50), range(50, high, 8))
+    exponents = torch.tensor([exponent for part in ranges for exponent in part], dtype=torch.float64)
     magnitudes = torch.exp2(exponents) * (1 + torch.rand(len(exponents), generator=generator, dtype=torch.float64))
     powers = torch.exp2(torch.arange(-64, 65, dtype=torch.float64))
     halves = torch.arange(-40, 41, dtype=torch.float64) / 2
