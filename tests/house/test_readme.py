@@ -87,6 +87,11 @@ def test_a_wrong_command_is_caught() -> None:
     assert wrong_in(words) == ["no command shwo"]
 
 
+def test_the_claim_of_ones_own_is_short(readme: str) -> None:
+    (claim,) = [code for _, code in blocks(readme, "python") if "ds.Claim(" in code]
+    assert len(claim.splitlines()) < 30
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_make_targets_exist(document: str, root: Path) -> None:
     asked = set(re.findall(r"\bmake ([a-z][a-z-]*)`", (root / document).read_text(encoding="utf-8")))
