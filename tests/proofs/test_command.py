@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +231,20 @@ def test_a_witness_is_json_and_replays_both_ways(name: str, place: int) -> None:
     plain = json.loads(json.dumps(witness.as_json(), allow_nan=False))
     again = replace(witness, data={key: plain[key] for key in witness.data}, values=plain["values"])
     assert replay(again).differences == ()
+
+
+def test_no_smaller_targets_refute_descent_of_a_batch() -> None:
+    printed = tuple(Fraction(y) for (y,) in ds.CLAIMS["batch-mixing"].witnesses[0].data["loss"]["squared"])
+    assert printed in _flips()
+    assert _size(printed) == min(map(_size, _flips()))
+
+
+def _size(numbers: Any) -> int:
+    return sum(abs(number.numerator) + number.denominator - 1 for number in numbers)
+
+
+def _flips() -> list[tuple[Fraction, Fraction]]:
+    """Targets at which leaky 1/2 and const-1 disagree on the sign, w = 1, x = (1, -1), by hand."""
+    halves = [Fraction(k, 2) for k in range(-8, 9)]
+    errors = {y: (1 - y[0], Fraction(-1, 2) - y[1]) for y in product(halves, halves)}
+    return [y for y, (a, b) in errors.items() if (a - b / 2) * (a - b) < 0]

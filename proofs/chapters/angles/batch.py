@@ -40,7 +40,8 @@ BATCH_MIXING = Claim(
     statement="One unit, one layer, positive factors: the gradient of a batch stays a descent direction.",
     latex=r"\Big\langle \sum_k \phi'(z_k) r_k x_k, \sum_k \psi(z_k) r_k x_k\Big\rangle > 0",
     expected=Verdict.REFUTED,
-    source="ours, against Troiano et al. 2025, proposition 1",
+    source="ours, against Troiano et al. 2025, proposition 1; the targets (0, -2) are smaller than "
+    "the theory page's (-1, -7/2)",
     scope=Scope(network="one unit", samples="two or more", gradient="the unit's weight"),
     game=Game(_one_weight, mixing_excess),
     witnesses=(LEAKY_MIXING, RELU_MIXING, LOGISTIC_MIXING),

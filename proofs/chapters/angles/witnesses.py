@@ -25,12 +25,12 @@ def _gradients(true: Any, surrogate: Any, product: str) -> dict[str, Any]:
 
 
 LEAKY_MIXING = Witness(
-    "leaky 1/2 over const-1, two samples: g = 1/2 but g~ = -1, and a step along -g~ raises the loss from 13/2",
+    "leaky 1/2 over const-1, two samples: g = 1/4 but g~ = -1/2, and a step along -g~ raises the loss from 13/8",
     "network",
-    one_unit({"leaky_relu": {"slope": "1/2"}}, "1", ["1", "-1"], {"squared": [["-1"], ["-7/2"]]}, "1")
-    | {"step": "1/10"},
-    _gradients([[["1/2"]]], [[["-1"]]], "-1/2") | {"loss": "13/2", "loss_after": "1049/160"},
+    one_unit({"leaky_relu": {"slope": "1/2"}}, "1", ["1", "-1"], {"squared": [["0"], ["-2"]]}, "1") | {"step": "1/10"},
+    _gradients([[["1/4"]]], [[["-1/2"]]], "-1/8") | {"loss": "13/8", "loss_after": "1049/640"},
 )
+"""With weight 1, inputs 1 and -1 and targets in halves up to 4 no numerators and denominators add up to less."""
 
 RELU_MIXING = Witness(
     "ReLU over const-1, two samples: g = 1 but g~ = -1",
