@@ -160,7 +160,9 @@ def margin(
         found, batch = given.model(model, weights), next(given.batches(data))
     else:
         raise Refused("margin: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME.")
-    record = table.record(found, given.loss(loss), given.first(batch, samples), surrogate or (), certify=certify)
+    batch, chosen = given.first(batch, samples), given.loss(loss)
+    given.tried(found, chosen, batch)
+    record = table.record(found, chosen, batch, surrogate or (), certify=certify)
     if as_json:
         print(json.dumps(record, indent=2))
     else:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import Refused, near
+from .inputs import check
 
 LOSSES: Mapping[str, Callable[[Any, Any], Tensor]] = {
     "cross-entropy": F.cross_entropy,
@@ -32,7 +35,8 @@ def model(target: str, weights: str | None = None) -> nn.Module:
         Refused: there is no such file or object, it makes no module, or the weights do not fit it.
     """
     found = object_at(target, "--model")
-    made = found() if callable(found) and not isinstance(found, nn.Module) else found
+    with _own("--model", target):
+        made = found() if callable(found) and not isinstance(found, nn.Module) else found
     if not isinstance(made, nn.Module):
         raise Refused(f"--model {target}: it gives a {type(made).__name__}, not a torch.nn.Module.")
     if weights is not None:
@@ -47,12 +51,14 @@ def batches(target: str) -> Iterator[tuple[Any, Any]]:
         Refused: there is no such file or object, it cannot be iterated over, or it holds no batch.
     """
     found = object_at(target, "--data")
-    made = found() if callable(found) and not isinstance(found, Iterable) else found
+    with _own("--data", target):
+        made = found() if callable(found) and not isinstance(found, Iterable) else found
     if not isinstance(made, Iterable):
         raise Refused(f"--data {target}: it gives a {type(made).__name__}, not an iterable of (inputs, targets).")
     one = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Tensor)
-    iterator = iter([made] if one else made)
-    first = next(iterator, None)
+    with _own("--data", target):
+        iterator = iter([made] if one else made)
+        first = next(iterator, None)
     if first is None:
         raise Refused(f"--data {target}: it holds no batch.")
     yield first
@@ -80,6 +86,30 @@ def loss(name: str) -> Callable[[Any, Any], Tensor]:
     return found
 
 
+def tried(model: nn.Module, loss: Callable[[Any, Any], Tensor], batch: tuple[Any, Any]) -> None:
+    """Runs the loss once: what does not fit together is told as such, before any number is made of it.
+
+    Raises:
+        Refused: the batch is empty or not finite, or the model or the loss raises on it.
+    """
+    check(model, batch, "--data")
+    inputs = batch[0] if isinstance(batch[0], tuple) else (batch[0],)
+    with _own("--model, --data, --loss", "loss(model(x), y)"), torch.no_grad():
+        loss(model(*inputs), batch[1])
+
+
+@contextmanager
+def _own(option: str, target: str) -> Iterator[None]:
+    """What the user's own code raises is told as his, in one message."""
+    try:
+        yield
+    except Refused:
+        raise
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise Refused(f"{option} {target}: it raised {type(error).__name__}: {said}") from error
+
+
 def object_at(target: str, option: str) -> Any:
     """The object that ``path/to/file.py:name`` names.
 
@@ -98,7 +128,8 @@ def object_at(target: str, option: str) -> Any:
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
-    specification.loader.exec_module(module)
+    with _own(option, target):
+        specification.loader.exec_module(module)
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
