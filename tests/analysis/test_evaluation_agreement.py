@@ -62,6 +62,8 @@ USERS: list[sp.Expr] = [
     1 - sp.exp(-(u**2)),
     sp.cosh(u) / (1 + sp.cosh(u)) ** 2,
     sp.sin(u) ** 2 / (1 + u**2),
+    1 + sp.sin(3 * sp.pi * u / 2),
+    sp.cos(sp.pi * u / 5) * sp.exp(-sp.Abs(u)),
     sp.floor(u) - sp.ceiling(u / 2),
     sp.Mod(u, 1),
 ]

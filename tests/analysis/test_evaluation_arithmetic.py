@@ -78,6 +78,7 @@ WIDE = {
     "log1p |x|": (lambda x: elementary.log1p(x.absolute()), lambda x: mpmath.log(1 + abs(x)), 1e400),
     "sin": (elementary.sin, mpmath.sin, 1e400),
     "cos": (elementary.cos, mpmath.cos, 1e400),
+    "sinpi": (elementary.sinpi, mpmath.sinpi, 1e400),
     "atan": (elementary.atan, mpmath.atan, 1e400),
     "tanh": (elementary.tanh, mpmath.tanh, 1e4),
     "sinh": (elementary.sinh, mpmath.sinh, 1e9),

@@ -12,6 +12,9 @@ from scipy import stats as laws
 from sympy import stats
 from torch.func import grad, jvp, vmap
 
+# Torch's own forward mode loads scripted functions, which announce their end.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
 THIRD = sp.Rational(1, 3)
 xi, eta = stats.Uniform("xi", 0, 1), stats.Normal("eta", 0, 1)
 

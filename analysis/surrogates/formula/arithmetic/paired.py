@@ -13,7 +13,7 @@ import sympy as sp
 import torch
 from torch import Tensor
 
-from .wide.pairs import Pair, fast_two_sum, two_prod
+from .wide.pairs import Pair, fast_two_sum, mp, two_prod
 
 
 def _sloped(function: Callable[[Tensor], Tensor], slope: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Pair], Pair]:
@@ -73,6 +73,15 @@ def _maximum(x: Pair, y: Pair) -> Pair:
     return x.where(_add(x, y.minus()).hi >= 0, y)
 
 
+def _sinpi(x: Pair) -> Pair:
+    whole = x.hi.round()
+    rest = _add(x, Pair(-whole, torch.zeros_like(whole)))
+    angle = rest.times(Pair(PI.hi.to(whole.device), PI.lo.to(whole.device)))
+    sine = Pair(angle.hi.sin(), angle.hi.cos() * angle.lo)
+    return sine.scaled(1 - 2 * torch.remainder(whole, 2))
+
+
+PI = Pair.of(mp.pi)
 _TWO_OVER_ROOT_PI = 2 / 3.141592653589793**0.5
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": _add,
@@ -91,6 +100,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "expm1": _sloped(torch.expm1, lambda x, y: y + 1),
     "log": _sloped(torch.log, lambda x, y: 1 / x),
     "log1p": _sloped(torch.log1p, lambda x, y: 1 / (1 + x)),
+    "sinpi": _sinpi,
     "sin": _sloped(torch.sin, lambda x, y: x.cos()),
     "cos": _sloped(torch.cos, lambda x, y: -x.sin()),
     "atan": _sloped(torch.atan, lambda x, y: 1 / (1 + x * x)),

@@ -105,9 +105,18 @@ _ROUNDED_ONCE: dict[str, Callable[..., Any]] = {
 SAME_EVERYWHERE = {*_ROUNDED_ONCE, "number", "compare", "choose"}
 """Operations that every IEEE machine rounds in the same way."""
 
+
+def _sinpi(x: Tensor) -> Tensor:
+    whole = x.round()
+    return torch.sin(torch.pi * (x - whole)) * (1 - 2 * torch.remainder(whole, 2))
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    name: getattr(torch, name)
-    for name in ("exp", "expm1", "log", "log1p", "sin", "cos", "atan", "sinh", "cosh", "tanh", "erf", "erfc")
+    "sinpi": _sinpi,
+    **{
+        name: getattr(torch, name)
+        for name in ("exp", "expm1", "log", "log1p", "sin", "cos", "atan", "sinh", "cosh", "tanh", "erf", "erfc")
+    },
 }
 
 

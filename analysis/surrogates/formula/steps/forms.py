@@ -19,6 +19,23 @@ class erfc(sp.Function):  # type: ignore[misc]
     """erfc that stays: SymPy's own turns ``erfc(-x)`` into ``2 - erfc(x)``, which cancels."""
 
 
+class sinpi(sp.Function):  # type: ignore[misc]
+    """``sin(pi x)``: its argument is reduced before pi is rounded, so that it is exactly 0 at whole numbers."""
+
+
+def _sin(x: sp.Expr) -> sp.Expr:
+    return sinpi(x / sp.pi) if _in_turns(x) else sp.sin(x)
+
+
+def _cos(x: sp.Expr) -> sp.Expr:
+    return sinpi(x / sp.pi + sp.Rational(1, 2)) if _in_turns(x) else sp.cos(x)
+
+
+def _in_turns(x: sp.Expr) -> bool:
+    turns = x / sp.pi
+    return bool(turns.free_symbols) and bool(turns.is_rational_function(*turns.free_symbols)) and not turns.has(sp.pi)
+
+
 _SPELLED_OUT: dict[type[sp.Basic], _Rewrite] = {
     sp.Float: sp.Rational,
     sp.Mod: lambda x, y: x - y * sp.floor(x / y),
@@ -61,7 +78,7 @@ _ONE_MINUS_SQUARE: dict[type[sp.Basic], _Rewrite] = {
 
 def canonical(formula: sp.Expr) -> sp.Expr:
     """The formula without the cancellations that can be seen, in the functions that the arithmetics have."""
-    return sp.bottom_up(formula, _rewritten, atoms=True)
+    return sp.bottom_up(formula, _rewritten, atoms=True).replace(sp.sin, _sin).replace(sp.cos, _cos)
 
 
 def _rewritten(expr: sp.Expr) -> sp.Expr:

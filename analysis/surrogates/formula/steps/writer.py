@@ -14,7 +14,7 @@ from sympy.stats.rv import RandomSymbol, random_symbols
 
 from ....errors import Refused
 from ...symbols import u
-from .forms import erfc
+from .forms import erfc, sinpi
 from .program import Program, Step
 
 
@@ -60,6 +60,7 @@ _FUNCTIONS: dict[type[sp.Basic], str] = {
     sp.log: "log",
     log1p: "log1p",
     sp.sin: "sin",
+    sinpi: "sinpi",
     sp.cos: "cos",
     sp.atan: "atan",
     sp.tanh: "tanh",

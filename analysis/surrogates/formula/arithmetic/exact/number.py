@@ -91,6 +91,8 @@ def add(x: Number, y: Number) -> Number:
 @strict
 def multiply(x: Number, y: Number) -> Number:
     """The product."""
+    if x == 0 or y == 0:
+        return Fraction(0)
     if isinstance(x, Fraction) and isinstance(y, Fraction) and _bits(x) + _bits(y) < LONG:
         return x * y
     a, b = ball(x), ball(y)

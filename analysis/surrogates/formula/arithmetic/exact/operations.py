@@ -133,6 +133,20 @@ def number(value: sp.Expr) -> Number | Failure:
 
 
 @strict
+def _sinpi(x: Number) -> Number | Failure:
+    whole = floor(add(x, Fraction(1, 2)))
+    if isinstance(whole, Failure):
+        return whole
+    sine: Number | Failure = _sin(multiply(add(x, negative(whole)), rounded(mp.mpf(mp.pi))))
+    parity = add(whole, multiply(Fraction(-2), floor(multiply(whole, Fraction(1, 2)))))
+    result: Number | Failure = multiply(sine, add(Fraction(1), multiply(Fraction(-2), parity)))
+    return result
+
+
+_sin = _circular(mp.sin)
+
+
+@strict
 def real_power(x: Number, exponent: Number) -> Number | Failure:
     """A positive power that is no integer."""
     result: Number | Failure = x if x == 0 else exp(multiply(log(x), exponent))
@@ -162,7 +176,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "atan": _smooth(mp.atan, _one),
     "erf": _smooth(mp.erf, _bell, _LARGE // 2),
     "erfc": _smooth(mp.erfc, _bell, _LARGE // 2),
-    "sin": _circular(mp.sin),
+    "sin": _sin,
+    "sinpi": _sinpi,
     "cos": _circular(mp.cos),
     "both": both,
     "either": lambda a, b: negated(both(negated(a), negated(b))),

@@ -124,6 +124,14 @@ def _circular(x: Wide, quarters: int) -> Wide:
     return _signed(Wide.of(result, error), either(quarter >= 2, -1.0, 1.0))
 
 
+def sinpi(x: Wide) -> Wide:
+    """sin(pi x), 0 at whole numbers."""
+    whole = x.plus(_HALF).floor()
+    even = _times_power(_times_power(whole, -1).floor(), 1)
+    sine = sin(x.plus(whole.minus()).times(PI))
+    return sine.times(ONE.plus(_times_power(whole.plus(even.minus()), 1).minus()))
+
+
 def atan(x: Wide) -> Wide:
     """The arctangent."""
     outside = x.exponent > 0
@@ -192,3 +200,5 @@ def _erfc_outside(size: Wide) -> Wide:
 
 LOG_2 = constant(mp.ln2)
 HALF_PI = constant(mp.pi / 2)
+PI = constant(mp.pi)
+_HALF = constant(0.5)

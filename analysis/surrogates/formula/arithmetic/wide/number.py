@@ -93,11 +93,12 @@ class Wide(NamedTuple):
     def times(self, other: Wide) -> Wide:
         """The product."""
         product, rest = two_prod(self.hi, other.hi)
-        cross = self.hi * other.lo + self.lo * other.hi
-        low = rest + cross
-        small = self.lo.abs() + other.lo.abs()
+        first, second = self.hi * other.lo, self.lo * other.hi
+        low = rest + (first + second)
+        small = first.abs() + second.abs()
         rounded = torch.minimum(low.abs() * _HALF_UNIT, small) + small * (4 * _HALF_UNIT) + (self.lo * other.lo).abs()
-        error = self.error + other.error + self.error * other.error + rounded
+        spread = self.hi.abs() * other.error + other.hi.abs() * self.error
+        error = 1.01 * (spread + self.error * other.error) + rounded
         return Wide(*fast_two_sum(product, low), self.exponent + other.exponent, error).normal()
 
     def over(self, other: Wide) -> Wide:

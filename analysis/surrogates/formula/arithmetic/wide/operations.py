@@ -22,6 +22,7 @@ from .elementary import (
     log1p,
     sin,
     sinh,
+    sinpi,
     tanh,
     zero,
 )
@@ -63,6 +64,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "log": log,
     "log1p": log1p,
     "sin": sin,
+    "sinpi": sinpi,
     "cos": cos,
     "atan": atan,
     "sinh": sinh,
