@@ -17,13 +17,13 @@ from ...errors import Refused
 from ..symbols import u
 from . import noise
 from .calculus.cells import Cell, cells
-from .calculus.numbers import Undecided, compare
+from .calculus.numbers import Undecided, compare, rational_between, sign_of
 from .calculus.ranges import Undefined
 from .calculus.rewriting import jumps, plain
-from .line.extrema import Extreme, extremes
+from .line.extrema import Extreme, extremes, largest
 from .line.growth import limit
 from .line.integral import over_line
-from .line.symmetry import even_about, is_zero
+from .line.symmetry import differ, even_about, is_zero
 from .parameters import exact_decimals
 from .proof.signs import signs
 
@@ -144,11 +144,27 @@ def _support(line: Sequence[Cell]) -> tuple[Interval, ...] | None:
     for cell in line:
         if is_zero(cell.value):
             continue
+        if not _certainly_not_zero(cell):
+            return None
         if joined and joined[-1][1] == cell.low:
             joined[-1] = (joined[-1][0], cell.high)
         else:
             joined.append((cell.low, cell.high))
     return tuple(joined)
+
+
+def _certainly_not_zero(cell: Cell) -> bool:
+    """Whether some value on a cell is certified not to be 0."""
+    points = [cell.sample]
+    if not cell.is_point:
+        points += [rational_between(cell.low, points[0]), rational_between(points[0], cell.high)]
+    for point in points:
+        try:
+            if sign_of(cell.value.subs(u, point)) != 0:
+                return True
+        except Undecided:
+            continue
+    return False
 
 
 def _steepest(line: Sequence[Cell]) -> Extreme | None:
@@ -158,14 +174,14 @@ def _steepest(line: Sequence[Cell]) -> Extreme | None:
             edge = left.high
             one = left.value if left.is_point else limit(left.value, edge, -1)
             other = right.value if right.is_point else limit(right.value, edge, 1)
-            if not is_zero(one - other):
+            if differ(one, other):
                 return Extreme(sp.oo, edge)
         slopes = [replace(cell, value=cell.value.diff(u)) for cell in line if not cell.is_point]
         found = extremes(slopes)
         if found is None:
             return None
         down, up = found
-        return up if up.value >= -down.value else Extreme(-down.value, down.where)
+        return largest([up, Extreme(-down.value, down.where)])
     except (Undecided, Undefined):
         return None
 
@@ -189,7 +205,7 @@ def _only_centre(profile: Profile, line: Sequence[Cell]) -> sp.Expr | None:
         if low.is_finite or high.is_finite:
             return sp.nan
     try:
-        if not is_zero(limit(line[0].value, -sp.oo, 1) - limit(line[-1].value, sp.oo, -1)):
+        if differ(limit(line[0].value, -sp.oo, 1), limit(line[-1].value, sp.oo, -1)):
             return sp.nan
     except (Undecided, Undefined):
         return None

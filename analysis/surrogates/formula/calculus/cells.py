@@ -93,12 +93,13 @@ def sign_at(expression: sp.Expr, point: sp.Expr) -> int:
     Raises:
         Undecided: as for `sign_of`.
     """
+    value = expression.subs(u, point)
     try:
-        return sign_of(expression.subs(u, point))
+        return sign_of(value)
     except Undecided:
-        if point in roots(expression):
-            return 0
-        raise
+        if value.has(sp.zoo, sp.nan) or point not in roots(expression):
+            raise
+        return 0
 
 
 def _continues(left: Cell, point: Cell) -> bool:

@@ -14,16 +14,18 @@ _DEGREE = 24
 _INVERSES = {
     sp.exp: (sp.log, 0, sp.oo),
     sp.log: (sp.exp, -sp.oo, sp.oo),
-    sp.tanh: (lambda t: sp.log((1 + t) / (1 - t)) / 2, -1, 1),
+    sp.tanh: (sp.atanh, -1, 1),
     sp.sinh: (sp.asinh, -sp.oo, sp.oo),
     sp.asinh: (sp.sinh, -sp.oo, sp.oo),
-    sp.atan: (lambda t: sp.sin(t) / sp.cos(t), -sp.pi / 2, sp.pi / 2),
+    sp.atan: (sp.tan, -sp.pi / 2, sp.pi / 2),
 }
 """Injective functions with their inverses, and the open interval that they take their values in."""
 
 
 def roots(expression: sp.Expr) -> tuple[sp.Expr, ...]:
-    """Every real u at which the expression is 0, ascending; none for an expression that has no u.
+    """Every real u at which the expression is 0 or has a pole, ascending; none for an expression that has no u.
+
+    Between two neighbouring ones an expression that is defined keeps its sign.
 
     Raises:
         Undecided: they have no closed form that is sure to be found.
@@ -50,7 +52,7 @@ def _roots(expression: sp.Expr) -> set[sp.Expr]:
         return set().union(*(_roots(factor) for factor in expression.args))
     if isinstance(expression, sp.Pow) and expression.base.has(u):
         if expression.exp.is_number:
-            return _roots(expression.base) if sign_of(expression.exp) > 0 else set()
+            return _roots(expression.base)
         raise Undecided(f"the roots of {expression}")
     if isinstance(expression, sp.exp) or (isinstance(expression, sp.Pow) and sign_of(expression.base) > 0):
         return set()
@@ -59,7 +61,25 @@ def _roots(expression: sp.Expr) -> set[sp.Expr]:
     shared = sp.factor_terms(expression)
     if isinstance(shared, sp.Mul) and shared != expression:
         return _roots(shared)
-    return _inverted(expression)
+    if expression.is_rational_function(u) and degree_bound(expression) <= _DEGREE:
+        numerator, denominator = sp.fraction(sp.together(expression))
+        return _roots(numerator) | _roots(denominator)
+    balanced = _two_exponentials(expression)
+    return _inverted(expression) if balanced is None else _roots(balanced)
+
+
+def _two_exponentials(expression: sp.Expr) -> sp.Expr | None:
+    """log(-a/b) + p - q for a exp(p) + b exp(q) with a and b of opposite signs: 0 where that is 0."""
+    parts: list[tuple[sp.Expr, sp.Expr]] = []
+    for term in sp.Add.make_args(expression):
+        constant, moving = term.as_independent(u, as_Add=False)
+        if not (moving == 1 or isinstance(moving, sp.exp)):
+            return None
+        parts.append((constant, sp.S.Zero if moving == 1 else moving.args[0]))
+    if len(parts) != 2 or sign_of(parts[0][0]) == sign_of(parts[1][0]):
+        return None
+    (a, p), (b, q) = parts
+    return sp.expand(p - q) + sp.log(-a / b)
 
 
 def _polynomial(expression: sp.Expr) -> set[sp.Expr]:
@@ -81,21 +101,28 @@ def _polynomial(expression: sp.Expr) -> set[sp.Expr]:
 
 def _inverted(expression: sp.Expr) -> set[sp.Expr]:
     """Roots of a polynomial in one injective function of u."""
-    inner = {node for node in expression.atoms(sp.Function) if node.has(u)}
-    outer = [node for node in inner if not any(node in other.args[0].atoms(sp.Function) for other in inner - {node})]
-    if len(outer) != 1 or type(outer[0]) not in _INVERSES:
+    inner = {node for node in expression.atoms(sp.Function, sp.Pow) if node.has(u) and not _whole_power(node)}
+    outer = [node for node in inner if not any(other.args[0].has(node) for other in inner - {node})]
+    if len(outer) != 1 or not (type(outer[0]) in _INVERSES or isinstance(outer[0], sp.Pow)):
         raise Undecided(f"the roots of {expression}")
     node = outer[0]
     value = sp.Dummy("t", real=True)
     reduced = expression.xreplace({node: value})
     if reduced.has(u) or not reduced.is_polynomial(value):
         raise Undecided(f"the roots of {expression}")
-    inverse, low, high = _INVERSES[type(node)]
+    if isinstance(node, sp.Pow):
+        inverse, low, high = lambda t: t ** (1 / node.exp), 0, sp.oo
+    else:
+        inverse, low, high = _INVERSES[type(node)]
     found: set[sp.Expr] = set()
     for root in _polynomial(reduced.xreplace({value: u})):
         if compare(sp.sympify(low, strict=True), root) < 0 < compare(sp.sympify(high, strict=True), root):
             found |= _roots(node.args[0] - inverse(root))
     return found
+
+
+def _whole_power(node: sp.Expr) -> bool:
+    return isinstance(node, sp.Pow) and (node.exp.is_Integer or node.exp.has(u))
 
 
 def degree_bound(expression: sp.Expr, variable: sp.Symbol = u) -> int:

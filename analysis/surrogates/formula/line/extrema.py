@@ -28,6 +28,9 @@ from ..proof.judge import judge, work, zeros_in
 from . import precise
 from .growth import limit
 
+_SIZE = 250
+_LONG = 80
+
 
 @dataclass(frozen=True)
 class Extreme:
@@ -55,7 +58,7 @@ def extremes(line: Sequence[Cell]) -> tuple[Extreme, Extreme] | None:
     try:
         found = [_candidates(cell) for cell in line]
         listed = [extreme for each in found for extreme in each.listed]
-        top, bottom = _largest(listed), _largest([_negated(extreme) for extreme in listed])
+        top, bottom = largest(listed), largest([_negated(extreme) for extreme in listed])
     except (Undecided, Undefined):
         return None
     if not all(each.complete for each in found):
@@ -97,9 +100,12 @@ def _candidates(cell: Cell) -> _Candidates:
 
 def _values(cell: Cell, points: list[sp.Expr]) -> list[Extreme]:
     fraction = as_fraction(cell.value)
-    # In the variable of a fraction a value is a quotient of two polynomials: shorter than the formula at a logarithm.
-    at = fraction.at if fraction is not None else lambda point: cell.value.subs(u, point)
-    return [Extreme(tidy(at(point)), point) for point in points]
+    found = []
+    for point in points:
+        # In the variable of a fraction a value is a quotient of two polynomials: short where u is a logarithm.
+        forms = [cell.value.subs(u, point), *([] if fraction is None else [fraction.at(point)])]
+        found.append(Extreme(min(map(tidy, forms), key=sp.count_ops), point))
+    return found
 
 
 def _computed(cell: Cell, slope: Cell) -> Iterator[Extreme]:
@@ -127,7 +133,8 @@ def _check(cell: Cell, listed: Iterable[Extreme]) -> None:
 def _turns(slope: Cell) -> list[sp.Expr] | None:
     """All zeros of a slope on its cell in closed form, ascending, or ``None`` where there may be others."""
     try:
-        return inside(slope, roots(sp.factor_terms(sp.together(slope.value))))
+        if sp.count_ops(slope.value) <= _SIZE:
+            return inside(slope, roots(sp.factor_terms(sp.together(slope.value))))
     except Undecided:
         pass
     try:
@@ -142,6 +149,8 @@ def _turns(slope: Cell) -> list[sp.Expr] | None:
 
 def tidy(number: sp.Expr) -> sp.Expr:
     """An exact number in a short form."""
+    if sp.count_ops(number) > _LONG:
+        return number
     top, bottom = sp.fraction(sp.together(number))
     short = sp.radsimp(sp.expand(top) / sp.expand(bottom))
     return min((number, sp.expand(number), short, sp.cancel(number)), key=sp.count_ops)
@@ -166,7 +175,7 @@ def _below(cell: Cell, bound: sp.Expr) -> bool:
     return -1 not in (found.signs if -1 not in found.signs else work(found, gap.value).signs)
 
 
-def _largest(candidates: Iterable[Extreme]) -> Extreme:
+def largest(candidates: Iterable[Extreme]) -> Extreme:
     """The largest candidate; of equal ones an exact one, and then the one nearest to 0."""
     listed = list(candidates)
     if any(extreme.value.has(sp.nan, sp.zoo) for extreme in listed):
@@ -179,10 +188,18 @@ def _largest(candidates: Iterable[Extreme]) -> Extreme:
         if number == top or (mpmath.isfinite(top) and abs(top - number) <= _tie(extreme) * max(1, abs(top)))
     ]
     exact = [extreme for extreme in near if _exact(extreme.value)] or near
-    for extreme in exact[1:]:
-        if _exact(extreme.value) and compare(exact[0].value, extreme.value) < 0:
-            exact[0] = extreme
-    return min(exact, key=lambda extreme: abs(float(extreme.where)))
+    best = [extreme for extreme in exact if not any(_above(other, extreme) for other in exact)]
+    return min(best, key=lambda extreme: abs(float(extreme.where)))
+
+
+def _above(one: Extreme, other: Extreme) -> bool:
+    """Whether an exact value is proved to be above another; those that cannot be told apart count as one."""
+    if one.value == other.value or not (_exact(one.value) and _exact(other.value)):
+        return False
+    try:
+        return compare(one.value, other.value) > 0
+    except Undecided:
+        return False
 
 
 def _tie(extreme: Extreme) -> mpmath.mpf:

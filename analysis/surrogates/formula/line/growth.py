@@ -17,7 +17,7 @@ from ..calculus.ranges import Undefined
 from ..proof.exact import in_exponentials
 from ..proof.tails import exponential_sum
 
-_OPERATIONS = 400
+_OPERATIONS = 250
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,15 @@ def even_about(formula: sp.Expr, line: Sequence[Cell], centre: sp.Expr) -> bool 
         return None
 
 
+def differ(one: sp.Expr, other: sp.Expr) -> bool:
+    """Whether two numbers differ, with certainty.
+
+    Raises:
+        Undecided: it cannot be told.
+    """
+    return not is_zero(one - other) and sign_of(one - other) != 0
+
+
 def is_zero(expression: sp.Expr) -> bool:
     """Whether an expression is proved to be 0 wherever it is defined; False where it is not proved."""
     if sp.expand(expression) == 0:

@@ -15,7 +15,8 @@ from ..calculus.roots import degree_bound
 from ..calculus.sturm import Root, real_roots
 
 _DEGREE = 40
-_SIZE = 400
+_SIZE = 250
+_IRRATIONAL = 2
 _REFINEMENTS = 300
 
 
@@ -156,7 +157,9 @@ def _power(exponent: sp.Expr, base: sp.Expr, t: sp.Symbol) -> sp.Expr:
 
 
 def _of_polynomials(expression: sp.Expr, variable: sp.Symbol, rate: sp.Expr | None) -> Fraction | None:
-    if not _small(expression, variable):
+    # Many irrational constants hardly ever cancel to rational coefficients, and are slow to find out about.
+    irrational = {node for node in expression.atoms(sp.Function, sp.Pow, sp.NumberSymbol) if not node.has(variable)}
+    if not _small(expression, variable) or len(irrational) > _IRRATIONAL:
         return None
     numerator, denominator = sp.fraction(sp.together(expression))
     if not all(_small(part, variable) and part.is_polynomial(variable) for part in (numerator, denominator)):

@@ -18,6 +18,8 @@ from ..calculus.roots import degree_bound
 from .exact import in_exponentials
 
 _TERMS = 60
+_DEGREE = 40
+_SIZE = 250
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def eventual_sign(expression: sp.Expr, *, towards: int) -> tuple[int, sp.Integer
     """
     try:
         plain = in_exponentials(expression.subs(u, -u) if towards < 0 else expression)
-        if degree_bound(plain) > 40 or sp.count_ops(plain) > 400:
+        if degree_bound(plain) > _DEGREE or sp.count_ops(plain) > _SIZE:
             return None
         plain, remainders, start = _without_erf(plain)
         parts = [exponential_sum(part, remainders) for part in sp.fraction(sp.together(plain))]
