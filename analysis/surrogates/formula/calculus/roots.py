@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import sympy as sp
 
 from ...symbols import u
@@ -11,7 +14,7 @@ from .sturm import closed_roots, real_roots
 _DEGREE = 24
 """Polynomials of a higher degree are left alone."""
 
-_INVERSES = {
+_INVERSES: dict[type[sp.Function], tuple[Callable[[sp.Expr], sp.Expr], Any, Any]] = {
     sp.exp: (sp.log, 0, sp.oo),
     sp.log: (sp.exp, -sp.oo, sp.oo),
     sp.tanh: (sp.atanh, -1, 1),
@@ -110,15 +113,23 @@ def _inverted(expression: sp.Expr) -> set[sp.Expr]:
     reduced = expression.xreplace({node: value})
     if reduced.has(u) or not reduced.is_polynomial(value):
         raise Undecided(f"the roots of {expression}")
-    if isinstance(node, sp.Pow):
-        inverse, low, high = lambda t: t ** (1 / node.exp), 0, sp.oo
-    else:
-        inverse, low, high = _INVERSES[type(node)]
     found: set[sp.Expr] = set()
     for root in _polynomial(reduced.xreplace({value: u})):
-        if compare(sp.sympify(low, strict=True), root) < 0 < compare(sp.sympify(high, strict=True), root):
-            found |= _roots(node.args[0] - inverse(root))
+        inner_value = _preimage(node, root)
+        if inner_value is not None:
+            found |= _roots(node.args[0] - inner_value)
     return found
+
+
+def _preimage(node: sp.Expr, value: sp.Expr) -> sp.Expr | None:
+    """The argument at which an injective function, or a power of a nonnegative base, takes a value; if there is one."""
+    if isinstance(node, sp.Pow):
+        if value == 0:
+            return sp.S.Zero if sign_of(node.exp) > 0 else None
+        return value ** (1 / node.exp) if sign_of(value) > 0 else None
+    inverse, low, high = _INVERSES[type(node)]
+    inside = compare(sp.sympify(low, strict=True), value) < 0 < compare(sp.sympify(high, strict=True), value)
+    return inverse(value) if inside else None
 
 
 def _whole_power(node: sp.Expr) -> bool:
