@@ -11,6 +11,7 @@ import sympy as sp
 
 from .number import (
     LONG,
+    Ball,
     Failure,
     Number,
     absolute,
@@ -120,7 +121,18 @@ def _exp(x: mpf) -> mpf:
     return mp.exp(x + 0.5) / mp.exp(0.5) if mp.prec > 600 and abs(x) > 1000 else mp.exp(x)
 
 
-exp = _smooth(_exp, _grown)
+_exp_where_known = _smooth(_exp, _grown)
+
+
+@strict
+def exp(x: Number) -> Number | Failure:
+    """The exponential; between 0 and that of the ball's upper end where the ball is wide but far below 0."""
+    middle, radius = ball(x)
+    if radius > 1 and middle + radius < 0:
+        half = _exp(max(middle + radius, -mp.ldexp(1, _LARGE))) / 2
+        return Ball(half, half * 1.01)
+    value: Number | Failure = _exp_where_known(x)
+    return value
 
 
 def number(value: sp.Expr) -> Number | Failure:
@@ -143,6 +155,25 @@ def _sinpi(x: Number) -> Number | Failure:
     return result
 
 
+@strict
+def _erfc(x: Number) -> Number | Failure:
+    middle, radius = ball(x)
+    if middle < mp.ldexp(1, 40):
+        value: Number | Failure = _erfc_below(x)
+        return value
+    if radius > 1:
+        return Failure.UNDECIDED
+    middle = min(middle, mp.ldexp(1, _LARGE // 2))
+    # Two terms of the asymptotic series are good to 2^-160 here.
+    factor = (1 - 1 / (2 * middle**2)) / (middle * mp.sqrt(mp.pi))
+    power = exp(negative(multiply(Ball(middle, radius), Ball(middle, radius))))
+    if isinstance(power, Failure):
+        return power
+    power = ball(power)
+    return rounded(power.middle * factor, (power.radius + mp.ldexp(power.middle, -160)) * factor)
+
+
+_erfc_below = _smooth(mp.erfc, _bell, 45)
 _sin = _circular(mp.sin)
 
 
@@ -175,7 +206,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "tanh": _smooth(mp.tanh, _one),
     "atan": _smooth(mp.atan, _one),
     "erf": _smooth(mp.erf, _bell, _LARGE // 2),
-    "erfc": _smooth(mp.erfc, _bell, _LARGE // 2),
+    "erfc": _erfc,
     "sin": _sin,
     "sinpi": _sinpi,
     "cos": _circular(mp.cos),
