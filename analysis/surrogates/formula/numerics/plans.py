@@ -83,7 +83,7 @@ def _rungs(codes: Sequence[Program], dtype: torch.dtype) -> Iterator[tuple[str, 
     if dtype == torch.float32:
         yield from _in_floats("plain", codes, dtype)
     for rung, plan in _in_floats("float64", codes, torch.float64):
-        yield rung, _in_parts(plan)
+        yield rung, plan if dtype == torch.float64 else _in_parts(plan)
     for code in codes:
         yield "paired", _in_parts(_in_pairs(code))
 
