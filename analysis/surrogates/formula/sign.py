@@ -22,7 +22,7 @@ from ..symbols import u
 from . import noise
 from .calculus.cells import Cell, cells
 from .calculus.numbers import Undecided, compare, sign_of
-from .calculus.ranges import Undefined, bounds, constant
+from .calculus.ranges import Undefined, constant
 from .calculus.rewriting import derivative, jumps, plain, shifted
 from .parameters import exact_decimals
 from .proof import draws
@@ -133,8 +133,7 @@ def _nonnegative(finding: Finding) -> bool:
 def _indefinite(finding: Finding, formula: sp.Expr) -> SignProof:
     assert finding.witness is not None
     at = ", ".join(f"{symbol} = {value}" for symbol, value in finding.witness.items())
-    point = {symbol: constant(value, _BITS) for symbol, value in finding.witness.items()}
-    ceiling = sp.Float(mpmath.make_mpf(bounds(formula, point, _BITS).high), 4)
+    ceiling = sp.Float(mpmath.make_mpf(constant(formula.subs(finding.witness), _BITS).high), 4)
     step = f"psi < 0 at {at}: a certified range of its value there ends at {ceiling}"
     return SignProof(Sign.INDEFINITE, (step,), sp.Dict(finding.witness))
 

@@ -64,12 +64,14 @@ def witness(
     formula: sp.Expr, point: sp.Expr, corner: Corner | None, supports: Supports
 ) -> dict[sp.Expr, sp.Expr] | None:
     """Values of u and the noise at which the formula is certified to be negative, for noise of positive probability."""
+    # At a rational every condition on u is decided exactly, an equality too; no range could do that.
+    there = formula.subs(u, point) if point.is_Rational else formula
     for drawn in _near(corner, supports) if corner is not None else grid(supports):
         for slack in (sp.Rational(1, 2**20), sp.Rational(1, 2**60)):
             around = {u: constant(point, 256)} | {
                 symbol: _around(value, supports[symbol], slack) for symbol, value in drawn.items()
             }
-            if certified_negative(formula, around):
+            if certified_negative(there, around):
                 return {u: point, **drawn}
     return None
 
@@ -78,7 +80,8 @@ def _around(value: sp.Expr, support: Support, slack: sp.Expr) -> Range:
     """A small range of positive probability about a value."""
     if not support.continuous:
         return constant(value, 256)
-    return hull([constant(value * (1 - slack), 256), constant(value * (1 + slack), 256)])
+    room = slack * (1 + sp.Abs(value))
+    return hull([constant(value - room, 256), constant(value + room, 256)])
 
 
 def _near(corner: Corner, supports: Supports) -> Iterator[dict[sp.Expr, sp.Expr]]:
