@@ -11,7 +11,7 @@ from mpmath import libmp
 from ...symbols import u
 from ..calculus.cells import Cell
 from ..calculus.numbers import Undecided, compare, sign_of
-from ..calculus.ranges import Undefined, bounds, constant
+from ..calculus.ranges import Range, Undefined, bounds, constant
 from ..proof.exact import as_fraction
 
 _BITS = 128
@@ -68,13 +68,19 @@ def _across(point: sp.Expr, centre: sp.Expr) -> sp.Expr:
 
 
 def _refuted(formula: sp.Expr, line: Sequence[Cell], centre: sp.Expr) -> bool:
-    """Whether two mirrored values differ for certain: near and far, and at every break point."""
-    breaks = [cell.low - centre for cell in line if cell.is_point]
-    for distance in [*_PROBES, *breaks]:
+    """Whether two mirrored values differ for certain: near and far, at every break point and between them."""
+    for distance in [*_PROBES, *(cell.sample - centre for cell in line)]:
         try:
-            one, other = (bounds(formula, {u: constant(centre + way * distance, _BITS)}, _BITS) for way in (1, -1))
+            one, other = (_value(formula, centre + way * distance) for way in (1, -1))
         except Undefined:
             continue
         if libmp.mpf_gt(one.low, other.high) or libmp.mpf_gt(other.low, one.high):
             return True
     return False
+
+
+def _value(formula: sp.Expr, point: sp.Expr) -> Range:
+    """The formula at a point; at a rational every condition is decided exactly."""
+    if point.is_Rational:
+        return constant(formula.subs(u, point), _BITS)
+    return bounds(formula, {u: constant(point, _BITS)}, _BITS)
