@@ -15,7 +15,7 @@ class Cell:
     """One run. Two cells that are equal give the same result, bit for bit, on the same machine.
 
     Attributes:
-        network: name in ``NETWORKS``; it brings the architecture, the loss and, unless ``data`` says otherwise, the data.
+        network: name in ``NETWORKS``; it brings the architecture, the loss and its own data.
         forward: name in ``ACTIVATIONS`` of the hidden activation.
         rule: "tied", or the backward that stands for the forward's derivative, as ``surrogate()`` reads it, e.g.
             "rectangle(width=1)".
