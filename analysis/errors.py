@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MANY = 40
+"""A list of more names hides the guess that stands before it."""
+
 
 class Refused(ValueError):
     """Input that downslope cannot work with; the message names the argument, the value, the reason and the remedy.
@@ -22,4 +25,6 @@ def near(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     guess = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    if close and len(names) > _MANY:
+        return f"{guess}({len(names)} names are known)"
     return f"{guess}Known: {', '.join(names)}"

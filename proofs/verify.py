@@ -16,6 +16,8 @@ def _chosen(ids: Sequence[str | Claim]) -> list[Claim]:
     for name in ids or tuple(CLAIMS):
         if isinstance(name, Claim):
             claims.append(name)
+        elif not isinstance(name, str):
+            raise Refused(f"verify({name!r}): a {type(name).__name__} names no claim; give ids as text, or Claims.")
         elif name in CLAIMS:
             claims.append(CLAIMS[name])
         else:

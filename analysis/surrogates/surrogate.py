@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sympy as sp
 from sympy.stats.rv import RandomSymbol, random_symbols
 
+from ..errors import Refused
 from .formula import evaluation, noise, profile, sign
 from .formula.parameters import checked, exact, exact_decimals, merged
 
@@ -45,8 +46,8 @@ class Surrogate:
 
     Raises:
         TypeError: ``factor`` is not a SymPy expression.
-        Refused: ``factor`` holds a symbol that is neither ``downslope.u`` nor a parameter nor random, or a
-            parameter's value contradicts the assumptions of its symbol.
+        Refused: ``name`` is empty or no text, ``factor`` holds a symbol that is neither ``downslope.u`` nor a
+            parameter nor random, or a parameter's value contradicts the assumptions of its symbol.
 
     >>> import sympy as sp, torch
     >>> from downslope import u
@@ -70,6 +71,10 @@ class Surrogate:
     expected_failed_checks: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise Refused(
+                f"Surrogate(name={self.name!r}): tables and figures need a name; give a text that is not empty."
+            )
         if not isinstance(self.factor, sp.Expr):
             raise TypeError(
                 f"Surrogate(factor={self.factor!r}) is a {type(self.factor).__name__}, not a SymPy expression: write "

@@ -204,3 +204,21 @@ def test_a_kink_takes_the_value_that_torch_takes() -> None:
     at = {"relu": (0.0, 0.0), "relu6": (6.0, 0.0), "leaky_relu": (0.0, 0.01), "hardtanh": (1.0, 0.0)}
     for name, (point, value) in at.items():
         assert float(ds.ACTIVATIONS[name].tied(torch.tensor([point]))) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("factor", [1 / u, 1 / u**2, sp.log(sp.Abs(u))])
+def test_a_factor_with_a_pole_is_refused(factor: sp.Expr) -> None:
+    with pytest.raises(Refused, match=r"grows beyond all bounds near u = 0\.0.*sympy\.Min"):
+        ds.Surrogate("pole", factor=factor)(torch.zeros(1))
+
+
+def test_a_piecewise_that_leaves_some_preactivations_out_is_refused_for_that_reason() -> None:
+    half = ds.Surrogate("half", factor=sp.Piecewise((1, u > 0)))
+    with pytest.raises(Refused, match="covered by no case of the Piecewise"):
+        half(torch.zeros(1))
+
+
+@pytest.mark.parametrize("name", ["", " ", 3, None])
+def test_a_surrogate_needs_a_name(name: object) -> None:
+    with pytest.raises(Refused, match="need a name"):
+        ds.Surrogate(name, factor=sp.S.One)  # type: ignore[arg-type]

@@ -155,4 +155,4 @@ def show(found: Sequence[Checked], seconds: float, console: Console) -> None:
                 console.print(f"[bold]{record.name}[/], to reproduce:")
                 console.print(record.counterexample["python"], markup=False, highlight=False, soft_wrap=True)
     bad = sum(checked.violated for checked in found)
-    console.print(f"{len(found)} targets, {bad} with violations, {seconds:.1f} s")
+    console.print(f"{len(found)} target{'s' * (len(found) != 1)}, {bad} with violations, {seconds:.1f} s")

@@ -201,7 +201,7 @@ def test_one_document_with_every_kind_of_target(file: Path, check: Check, monkey
 def test_the_console_script_finds_a_module_in_the_working_folder(file: Path) -> None:
     command = [sys.executable, "-m", "downslope", "check", "own:mine"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=file.parent, check=True)
-    assert "1 targets, 0 with violations" in done.stdout
+    assert "1 target, 0 with violations" in done.stdout
 
 
 @pytest.mark.parametrize(

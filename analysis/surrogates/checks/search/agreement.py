@@ -75,7 +75,8 @@ def agreement(
     for edge, width in edges:
         held, sides = abs(u - edge) <= width, [at(edge - 2 * width), at(edge + 2 * width)]
         low[held], high[held] = np.minimum(low[held], min(sides)), np.maximum(high[held], max(sides))
-    gap = np.maximum(low - factor, factor - high) - floor
+    with np.errstate(over="ignore"):  # two numbers of opposite sign near the largest are too far apart for a number
+        gap = np.maximum(low - factor, factor - high) - floor
     for limit in sorted({allowed.violation, allowed.note}, reverse=True):
         bad = gap > limit * np.maximum(abs(low), abs(high))
         if not bad.any():

@@ -71,7 +71,7 @@ def at(formula: sp.Expr, *inputs: float) -> float:
     """The formula at one point, rounded to float64; at a singular point the limit from above (from below at -0).
 
     Raises:
-        Refused: it has no real value there.
+        Refused: it has no real value there, or a pole.
     """
     return _at(formula, *(number.hex() for number in inputs))  # a cache would take -0 for 0
 
@@ -90,6 +90,12 @@ def _at(formula: sp.Expr, *digits: str) -> float:
         side = copysign(1, preactivation) if preactivation == 0 else abs(Fraction(preactivation))
         near = [Fraction(preactivation) + Fraction(side) / 2**digits for digits in _APPROACHES]
         limit = _limit([_precise(formula, [point, *others]) for point in near])
+        if isinf(limit):
+            raise Refused(
+                f"the formula {formula} grows beyond all bounds near u = {preactivation!r}, where it "
+                f"{value.value}. A preactivation can be any real number: bound the formula there, e.g. with "
+                f"sympy.Min, or give it a value with sympy.Piecewise."
+            )
         if limit == limit:
             return limit
     if isinstance(value, Failure):

@@ -27,6 +27,7 @@ class Failure(Enum):
     UNDECIDED = "needs more digits"
     SINGULAR = "divides by 0 or takes the logarithm of 0"
     NOT_REAL = "takes a root or the logarithm of a negative number"
+    NO_CASE = "is covered by no case of the Piecewise"
 
 
 class Ball(NamedTuple):

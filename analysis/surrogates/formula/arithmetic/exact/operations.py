@@ -138,7 +138,7 @@ def exp(x: Number) -> Number | Failure:
 def number(value: sp.Expr) -> Number | Failure:
     """A constant of a formula."""
     if value is sp.nan:
-        return Failure.NOT_REAL
+        return Failure.NO_CASE
     if value.is_Rational:
         return Fraction(int(value.p), int(value.q))
     return rounded(mp.mpf(value.evalf(mp.dps + 5)._to_mpmath(mp.prec)))
