@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
 from torch import nn
 
 from ..analysis.errors import Refused
@@ -17,7 +16,7 @@ from ..analysis.gradients.table import provenance
 from ..analysis.surrogates.catalogue import SURROGATES
 from ..analysis.surrogates.lookup import surrogate
 from . import data, training
-from .networks import Network
+from .networks import Network, hidden
 from .networks import network as entry
 
 if TYPE_CHECKING:
@@ -136,10 +135,10 @@ def _observer(
     def observe(model: nn.Module, stage: str, step: int) -> None:
         table = measure(
             model,
-            F.cross_entropy,
+            network.criterion,
             batch,
             plan.surrogates,
-            activations=[network.activation],
+            activations=[hidden.key(network.activation)],
             draws=plan.draws,
             seed=seed,
             network=network.name,
