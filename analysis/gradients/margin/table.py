@@ -56,7 +56,9 @@ def _certificate(certificate: Certificate) -> dict[str, Any]:
 
 def show(found: Mapping[str, Any], console: Console) -> None:
     """What `record` gave, as a table."""
-    table = Table("place", "kappa*", "surrogate", "its kappa", "its <g, g~>/|g|^2", "standing")
+    table = Table()
+    for heading in ("place", "kappa*", "surrogate", "its kappa", "its <g, g~>/|g|^2", "standing"):
+        table.add_column(heading, overflow="fold")  # a name that is cut is another name
     for m in found["margins"]:
         head = (m["place"], m["reason"] or _text(m["kappa_star"]))
         for name, spread in m["spreads"].items():
