@@ -1,0 +1,1 @@
+"""Small measurements that figures are drawn from: one file a table."""
