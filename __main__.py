@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -178,7 +178,7 @@ def report(
     """The main job: decide the claims, train and measure networks on DIGITS, write one self-contained HTML page."""
     from . import __version__
     from .experiments import study
-    from .paper_figures import drawing, files
+    from .paper_figures import files
     from .paper_figures.report import page, writing
     from .proofs.chapters import CLAIMS
     from .proofs.show import data
@@ -189,7 +189,7 @@ def report(
     plan = study.QUICK if quick else study.FULL
     with _bars() as bar:
         claims, training = bar("claims", len(CLAIMS)), bar("training and measuring", plan.epochs_in_all)
-        drawn = bar("figures", len(drawing.figures()))
+        drawn = bar("figures", len(page.PLACED))
         results = decide(quick=quick, progress=lambda result: claims(f"claim {result.claim.id}", next(decided)))
         found = study.run(plan, progress=training)
         command = f"downslope report --out {out}{' --quick' * quick}"
@@ -214,19 +214,50 @@ def report(
 @app.command()
 def figures(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Figures; all where none.")] = None,
-    data: Annotated[Path, typer.Option(metavar="DIR", help="A folder that `downslope report` wrote.")] = Path("report"),
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Of stored tables; measured where none.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the figures.")] = Path("figures"),
-    surrogate: Annotated[list[str] | None, typer.Option(help="Which to show; all where none.")] = None,
-    form: Annotated[list[str] | None, typer.Option("--format", help="png, svg, pdf; all where none.")] = None,
+    venue: Annotated[str, typer.Option(help="Whose width: neurips, icml, icml-column, jmlr, ...")] = "neurips",
+    surrogate: Annotated[list[str] | None, typer.Option("--surrogate", "--surrogates", help="Which to show.")] = None,
+    layer: Annotated[list[str] | None, typer.Option("--layer", "--layers", help="Paths of layers to show.")] = None,
+    stage: Annotated[list[str] | None, typer.Option("--stage", "--stages", help="Stages to show.")] = None,
+    form: Annotated[list[str] | None, typer.Option("--format", help="png, svg, pdf, tex; all where none.")] = None,
+    latex_text: Annotated[bool, typer.Option("--latex-text", help="Set the text by LaTeX.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Draw figures from the tables that a report left, as PNG, SVG and PDF."""
-    from .paper_figures import drawing
+    """Draw figures for a paper from stored tables: PNG, SVG, PDF, and LaTeX that includes them with their captions."""
+    from .paper_figures import drawing, files, stored
 
-    tables, formats = drawing.stored(data), form or drawing.FORMATS
-    written = drawing.save(names or [], tables, out, surrogates=surrogate, formats=formats)
+    files.folder(out)
+    tables, quick = _measured() if data is None else (stored.read(data, drawing.tables_wanted()), "")
+    written = drawing.save(
+        names or [],
+        tables,
+        out,
+        surrogates=surrogate,
+        layers=layer,
+        stages=stage,
+        formats=form or drawing.FORMATS,
+        venue=venue,
+        latex_text=latex_text,
+        quick=quick,
+    )
     paths = [str(path) for path in written]
-    print(json.dumps({"paths": paths}, indent=2) if as_json else "\n".join(paths))
+    left = {} if names else {name: reason for name, reason in drawing.drawable(tables).items() if reason}
+    if as_json:
+        print(json.dumps({"paths": paths, "left_out": left, "quick": bool(quick)}, indent=2))
+        return
+    print("\n".join(paths))
+    for name, reason in left.items():
+        print(f"downslope: {name} is not drawn: {reason}.", file=sys.stderr)
+
+
+def _measured() -> tuple[dict[str, Any], str]:
+    """Small measurements for figures, made now, by table; and how they were cut short."""
+    from .experiments import study
+
+    with _bars() as bar:
+        found = study.run(study.QUICK, progress=bar("training and measuring", study.QUICK.epochs_in_all))
+    return {"deviations": found.deviations, "curves": found.curves}, study.QUICKLY
 
 
 @contextmanager

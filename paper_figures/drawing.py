@@ -1,7 +1,9 @@
 """From stored tables to drawn figures: which figures there are, what each is drawn from, and what its caption says.
 
-A figure is one file of `gallery`: it names the table that it reads (``TABLE``) and says whether it shows one run at a
-time (``ONE_RUN``), that is, one network trained in one way; then a table of several runs gives a figure for each.
+A figure is one file of `gallery`: it names the table that it reads (``TABLE``) and that table's columns, and says
+whether it shows one run at a time (``ONE_RUN``), that is, one network trained in one way against one reference; then a
+table of several runs gives a figure for each. Some figures take more tables where they are at hand (``MORE``), and some
+make their table themselves from the theory (``made``).
 """
 
 from __future__ import annotations
@@ -9,36 +11,62 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from inspect import cleandoc
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from ..analysis.errors import Refused, near
-from ..analysis.gradients import table as measurement
-from . import files, gallery, look, tables
-from .gallery import catalogue
+from . import files, gallery, look, stored, tables
+from .paper import latex, venues
 
 TIED = "tied"
 """The control among the surrogates: figures show it only where it is asked for."""
 
+FORMATS = ("png", "svg", "pdf", "tex")
 
-FORMATS = ("png", "svg", "pdf")
+ORDER = (
+    "catalogue",
+    "angle-depth",
+    "layer-step",
+    "per-sample",
+    "signs",
+    "along-the-step",
+    "margin",
+    "training",
+    "jamming",
+    "claims",
+    "perceptron",
+    "ste",
+)
+"""The gallery in reading order; other figures follow."""
+
+TABLES = {"claims-table": "claims", "results-table": "deviations"}
+"""The tables that are written as LaTeX beside the figures, and the stored table of each."""
+
+Stored = Mapping[str, pd.DataFrame]
 
 
 class Drawer(Protocol):
-    """What a file of the gallery offers."""
+    """What a file of the gallery offers.
+
+    It may offer more: ``OPTIONAL``, columns that are used where they are there; ``MORE``, further tables by name with
+    their columns, handed to ``draw`` by name where they are at hand; ``made()``, the table where none is stored;
+    ``said(table)``, sentences with the data's numbers for the caption, instead of those of `facts`.
+    """
 
     NAME: str
     TITLE: str
     TABLE: str
     ONE_RUN: bool
+    COLUMNS: Mapping[str, str]
 
-    def draw(self, table: pd.DataFrame) -> Figure:
+    def draw(self, table: pd.DataFrame, **more: Any) -> Figure:
         """The figure; the first paragraph of this docstring is its caption."""
 
 
@@ -67,36 +95,49 @@ class Drawn:
 @cache
 def figures() -> Mapping[str, Drawer]:
     """Every figure of the gallery, by name."""
-    found = [
-        importlib.import_module(f"{gallery.__name__}.{each.name}") for each in pkgutil.iter_modules(gallery.__path__)
+    modules = [
+        importlib.import_module(each.name)
+        for each in pkgutil.walk_packages(gallery.__path__, f"{gallery.__name__}.")
+        if not each.ispkg
     ]
-    return {module.NAME: cast(Drawer, module) for module in found}
+    found = {module.NAME: cast(Drawer, module) for module in modules}
+    return {name: found[name] for name in tables.in_order(sorted(found), ORDER)}
 
 
-def stored(folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables that `downslope report` left in a folder, by name.
-
-    Raises:
-        Refused: there are none, or one is damaged or of another version.
-    """
-    if not (folder / "deviations.parquet").is_file() or not (folder / "curves.parquet").is_file():
-        raise Refused(
-            f"--data {folder} does not hold deviations.parquet and curves.parquet: run `downslope report` first."
-        )
-    try:
-        curves = pd.read_parquet(folder / "curves.parquet")
-    except (OSError, ValueError) as error:
-        raise Refused(f"--data {folder}: curves.parquet is no whole Parquet file ({error}).") from error
-    return {"deviations": measurement.read(folder / "deviations.parquet"), "curves": curves}
+def tables_wanted() -> list[str]:
+    """The names of the stored tables that the gallery draws from."""
+    names = [table for drawer in figures().values() for table in (drawer.TABLE, *getattr(drawer, "MORE", {}))]
+    return list(dict.fromkeys([*names, *TABLES.values()]))
 
 
-def drawn(name: str, stored: Mapping[str, pd.DataFrame], *, surrogates: Sequence[str] | None = None) -> Iterator[Drawn]:
+def drawable(at_hand: Stored) -> dict[str, str]:
+    """Each figure and LaTeX table with the reason why it cannot be made of these tables; "" where it can."""
+    wanted = {name: (drawer.TABLE, hasattr(drawer, "made")) for name, drawer in figures().items()}
+    wanted |= {name: (table, table == "claims") for name, table in TABLES.items()}
+    return {
+        name: "" if made or table in at_hand else f"there is no table {table!r} ({stored.file(table)})"
+        for name, (table, made) in wanted.items()
+    }
+
+
+def drawn(
+    name: str,
+    at_hand: Stored,
+    *,
+    surrogates: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    stages: Sequence[str] | None = None,
+    quick: str = "",
+) -> Iterator[Drawn]:
     """One figure, or one for each run in the table.
 
     Args:
         name: of the figure.
-        stored: tables by name ("deviations", "curves").
-        surrogates: which to show; all where it is ``None``.
+        at_hand: tables by name.
+        surrogates: which to show; all but the control where it is ``None``.
+        layers: paths of the layers to show; all where it is ``None``.
+        stages: which to show; all where it is ``None``.
+        quick: how the measurement was cut short, in a sentence; the figure is then marked and its caption says so.
 
     Raises:
         Refused: there is no such figure, its table is not at hand, or has nothing of what was asked for.
@@ -104,21 +145,51 @@ def drawn(name: str, stored: Mapping[str, pd.DataFrame], *, surrogates: Sequence
     if name not in figures():
         raise Refused(f"there is no figure {name!r}: {near(name, figures())}.")
     drawer = figures()[name]
-    table = catalogue.shapes() if drawer.TABLE == "shapes" else stored.get(drawer.TABLE)
-    if table is None:
-        raise Refused(f"the figure {name!r} is drawn from the table {drawer.TABLE!r}, which is not at hand.")
-    if "surrogate" in table.columns:
-        chosen = [each for each in table["surrogate"].unique() if each != TIED] if surrogates is None else surrogates
-        table = tables.select(table, figure=name, surrogate=list(chosen))
-    run = [column for column in ("network", "trained") if drawer.ONE_RUN and column in table.columns]
+    table = _table(drawer.NAME, drawer.TABLE, at_hand, drawer)
+    asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
+    table = _selected(table, name, asked)
+    further = {
+        other: _selected(at_hand[other], name, asked) for other in getattr(drawer, "MORE", {}) if other in at_hand
+    }
     said = cleandoc(drawer.draw.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-    for key, rows in table.groupby(run, sort=False) if run else [((), table)]:
-        words = ", trained ".join(map(str, key))
+    for run, rows in tables.runs(table) if drawer.ONE_RUN else [({}, table)]:
+        words = ", trained ".join(map(str, run.values()))
+        more = {other.replace("-", "_"): _of_run(each, run) for other, each in further.items()}
+        more = {other: each for other, each in more.items() if len(each)}
+        numbers = getattr(drawer, "said", facts)(rows, **more)
+        figure = drawer.draw(rows, **more)
+        if quick:
+            look.mark(figure, "quick run")
+        caption = " ".join(filter(None, (said, numbers, f"Quick run: {quick}" if quick else "")))
         title = f"{drawer.TITLE}: {words}" if words else drawer.TITLE
-        yield Drawn("-".join(map(str, (name, *key))), title, f"{said} {facts(rows)}".strip(), drawer.draw(rows))
+        yield Drawn("-".join([name, *run.values()]), title, caption, figure)
 
 
-def facts(table: pd.DataFrame) -> str:
+def _table(name: str, wanted: str, at_hand: Stored, drawer: Any = None) -> pd.DataFrame:
+    if wanted in at_hand:
+        return at_hand[wanted]
+    if hasattr(drawer, "made"):
+        return cast(pd.DataFrame, drawer.made())
+    raise Refused(
+        f"the figure {name!r} is drawn from the table {wanted!r} ({stored.file(wanted)}), which is not at hand."
+    )
+
+
+def _selected(table: pd.DataFrame, figure: str, asked: Mapping[str, Sequence[str] | None]) -> pd.DataFrame:
+    """The rows asked for, of the coordinates that the table has; the control only where it is asked for."""
+    chosen = {column: values for column, values in asked.items() if values is not None and column in table.columns}
+    if "surrogate" in table.columns and "surrogate" not in chosen:
+        table = table[table["surrogate"] != TIED]
+    return tables.select(table, figure=figure, **chosen)
+
+
+def _of_run(table: pd.DataFrame, run: Mapping[str, str]) -> pd.DataFrame:
+    for column, value in run.items():
+        table = table[table[column].astype(str) == value] if column in table.columns else table
+    return table
+
+
+def facts(table: pd.DataFrame, **more: pd.DataFrame) -> str:
     """What a caption has to say of its data: how many runs, and how many angles are undefined."""
     said = []
     if "seed" in table.columns:
@@ -134,24 +205,81 @@ def facts(table: pd.DataFrame) -> str:
 
 def save(
     names: Sequence[str],
-    stored: Mapping[str, pd.DataFrame],
+    at_hand: Stored,
     out: Path,
     *,
     surrogates: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    stages: Sequence[str] | None = None,
     formats: Sequence[str] = FORMATS,
+    venue: str = "neurips",
+    latex_text: bool = False,
+    quick: str = "",
 ) -> list[Path]:
-    """Draw figures (all where ``names`` is empty) and write each in each format into a folder.
+    """Draw figures and write each in each format into a folder.
+
+    Args:
+        names: of figures, and of LaTeX tables (`TABLES`); all that the tables at hand allow where it is empty.
+        at_hand: tables by name.
+        out: the folder, made where it is missing.
+        surrogates, layers, stages: which to show, as in `drawn`.
+        formats: of `FORMATS`; "tex" is the snippet that a paper includes, with the caption.
+        venue: whose width the figures have.
+        latex_text: whether LaTeX sets the text in the figures; it must be installed.
+        quick: as in `drawn`.
 
     Raises:
-        Refused: as `drawn`, ``out`` cannot be written to, or a format is not one of `FORMATS`.
+        Refused: as `drawn`, ``out`` cannot be written to, a format or venue is unknown, or a selection is of no use to
+            any of the figures.
     """
     unknown = [each for each in formats if each not in FORMATS]
     if unknown:
         raise Refused(f"--format {unknown[0]}: figures are written as {', '.join(FORMATS)}.")
-    folder = files.folder(out)
-    return [
-        look.save(each.figure, folder / f"{each.name}.{suffix}")
-        for name in names or figures()
-        for each in drawn(name, stored, surrogates=surrogates)
-        for suffix in formats
-    ]
+    chosen = list(names) or [name for name, reason in drawable(at_hand).items() if not reason]
+    asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
+    _useful(chosen, at_hand, asked)
+    place, folder = venues.venue(venue), files.folder(out)
+    written = []
+    for name in chosen:
+        if name in TABLES:
+            if "tex" in formats:
+                written.append(files.text(folder / f"{name}.tex", _tex_table(name, at_hand, asked)))
+            continue
+        with look.at(venue):
+            every = drawn(name, at_hand, surrogates=surrogates, layers=layers, stages=stages, quick=quick)
+            for each in every:
+                look.settle(each.figure)
+                with look.latex_text(each.figure, latex.set_by_latex) if latex_text else nullcontext():
+                    for suffix in (suffix for suffix in formats if suffix != "tex"):
+                        written.append(look.save(each.figure, folder / f"{each.name}.{suffix}"))
+                if "tex" in formats:
+                    said = latex.snippet(each.name, each.title, each.caption, place)
+                    written.append(files.text(folder / f"{each.name}.tex", said))
+    return written
+
+
+def _useful(names: Sequence[str], at_hand: Stored, asked: Mapping[str, Sequence[str] | None]) -> None:
+    """Refuse a selection by a coordinate that none of the figures' tables has: it would be ignored in silence."""
+    for column, values in asked.items():
+        having = [name for name in names if column in _columns(name, at_hand)]
+        if values is not None and not having:
+            raise Refused(
+                f"--{column} {', '.join(values)}: nothing to select, as none of {', '.join(names)} has a {column}."
+            )
+
+
+def _columns(name: str, at_hand: Stored) -> set[str]:
+    if name in TABLES:
+        return set(at_hand[TABLES[name]].columns) if TABLES[name] in at_hand else set()
+    if name not in figures():
+        raise Refused(f"there is no figure {name!r}: {near(name, [*figures(), *TABLES])}.")
+    drawer = figures()[name]
+    wanted = [drawer.TABLE, *getattr(drawer, "MORE", {})]
+    return {*drawer.COLUMNS, *(column for table in wanted if table in at_hand for column in at_hand[table].columns)}
+
+
+def _tex_table(name: str, at_hand: Stored, asked: Mapping[str, Sequence[str] | None]) -> str:
+    table = _table(name, TABLES[name], at_hand, figures()["claims"] if TABLES[name] == "claims" else None)
+    if name == "claims-table":
+        return latex.claims(table)
+    return latex.results(_selected(table, name, asked))

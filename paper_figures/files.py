@@ -43,3 +43,14 @@ def whole(path: Path) -> Iterator[Path]:
         raise Refused(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def text(path: Path, said: str) -> Path:
+    """Write a text whole or not at all, and give back its path.
+
+    Raises:
+        Refused: as `whole`.
+    """
+    with whole(path) as beside:
+        beside.write_text(said, encoding="utf-8")
+    return path

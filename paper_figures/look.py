@@ -10,9 +10,11 @@ from __future__ import annotations
 import html
 import io
 import re
+import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,25 +23,18 @@ from typing import Any
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
-from tueplots import figsizes
 
-from ..analysis.errors import Refused, near
+from ..analysis.errors import Refused
 from ..analysis.surrogates.catalogue import SURROGATES
 from . import files
+from .paper import venues
 
 SMALLEST = 6
 INK, MUTED, ALARM = "#222222", "#8a8a8a", "#b3261e"
 _SALT = "downslope"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1)))
-_VENUES = {
-    "neurips": figsizes.neurips2024,
-    "iclr": figsizes.iclr2024,
-    "icml": figsizes.icml2024_full,
-    "icml-column": figsizes.icml2024_half,
-    "jmlr": figsizes.jmlr2001,
-    "tmlr": figsizes.tmlr2023,
-}
+_venue: ContextVar[str] = ContextVar("venue", default="neurips")
 
 
 @dataclass(frozen=True)
@@ -91,15 +86,37 @@ def initials(stages: Sequence[str]) -> list[str]:
     return letters if len(set(letters)) == len(letters) else [str(place + 1) for place in range(len(stages))]
 
 
-def width(venue: str = "neurips") -> float:
-    """A venue's text width in inches.
+def width(venue: str | None = None) -> float:
+    """A venue's text width in inches; of the venue that figures are drawn `at` where it is ``None``.
 
     Raises:
         Refused: the venue is unknown.
     """
-    if venue not in _VENUES:
-        raise Refused(f"there is no venue {venue!r}: {near(venue, _VENUES)}.")
-    return float(_VENUES[venue]()["figure.figsize"][0])
+    return venues.venue(venue or _venue.get()).width
+
+
+@contextmanager
+def at(venue: str) -> Iterator[None]:
+    """Within it, figures are made as wide as the venue wants them ("neurips" elsewhere).
+
+    Raises:
+        Refused: the venue is unknown.
+    """
+    venues.venue(venue)
+    token = _venue.set(venue)
+    try:
+        yield
+    finally:
+        _venue.reset(token)
+
+
+def across(panels: int, inches: float) -> int:
+    """How many panels of at least that width stand in one row of the venue's width, at least one.
+
+    >>> across(28, 0.9), across(2, 0.9)
+    (6, 2)
+    """
+    return max(1, min(panels, int(width() / inches)))
 
 
 @contextmanager
@@ -150,9 +167,42 @@ _RC: dict[str, Any] = {
 }
 
 
-def figure(height: float, venue: str = "neurips") -> Figure:
+def figure(height: float, venue: str | None = None) -> Figure:
     """An empty figure of the venue's width and this height, both in inches; call it inside `house`."""
     return Figure(figsize=(width(venue), height), layout="constrained")
+
+
+def mark(drawn: Figure, word: str) -> None:
+    """Write a word into the figure's lower right corner: what it shows is not what a paper should print."""
+    drawn.text(0.998, 0.004, word, ha="right", va="bottom", fontsize=SMALLEST, color=ALARM, in_layout=False)
+
+
+def settle(drawn: Figure) -> None:
+    """Lay the figure out once: every file of it then has the same layout, and none pays for it again."""
+    with house():
+        drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")
+
+
+@contextmanager
+def latex_text(drawn: Figure, convert: Callable[[Figure], None]) -> Iterator[None]:
+    """Within it, the figure's texts are set by LaTeX.
+
+    Args:
+        drawn: the figure.
+        convert: makes its texts LaTeX's.
+
+    Raises:
+        Refused: LaTeX is not installed, or could not set a text.
+    """
+    if shutil.which("latex") is None:
+        raise Refused("--latex-text: there is no `latex` on the path; install LaTeX, or leave the option out.")
+    with mpl.rc_context({"text.latex.preamble": r"\usepackage{amsmath,amssymb}", "font.family": "serif"}):
+        try:
+            convert(drawn)
+            yield
+        except RuntimeError as error:
+            raise Refused(f"--latex-text: LaTeX could not set a text: {str(error).strip().splitlines()[0]}") from error
 
 
 def svg(drawn: Figure, name: str, *, label: str) -> str:

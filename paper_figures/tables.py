@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,39 @@ from ..analysis.surrogates.catalogue import SURROGATES
 
 WHOLE = "whole"
 """The layer's name in the rows of the whole gradient."""
+
+BATCH = "batch"
+"""What stands in ``sample`` in the rows of the whole batch."""
+
+MEANING = {
+    "network": "name of the network",
+    "trained": "backward of the training: tied, or a surrogate",
+    "surrogate": "name of the surrogate, as in the catalogue or another",
+    "layer": "path of the layer in the model; whole: all of them",
+    "depth": "1 for the first layer to run; 0 for the whole gradient",
+    "stage": "stage of training, a word",
+    "step": "training steps done",
+    "seed": "seed of the run",
+    "sample": "batch, or the sample's index as text",
+    "draw": "which draw of a random surrogate",
+    "cosine": "of surrogate and reference gradient; missing where undefined",
+    "angle_degrees": "of surrogate and reference gradient, degrees; missing where undefined",
+    "log10_magnitude_ratio": "log10 of the norm of the surrogate gradient over that of the reference",
+    "kept": "entries that are not zero in both, with one sign",
+    "flipped": "entries that are not zero in both, with two signs",
+    "vanished": "entries that are zero in the surrogate gradient alone",
+    "appeared": "entries that are zero in the reference gradient alone",
+    "epoch": "epochs done; 0 before training",
+    "split": "train or test",
+    "loss": "mean cross-entropy, nats",
+    "accuracy": "share of samples classified rightly, 0 to 1",
+}
+"""What the columns mean that several figures read."""
+
+
+def columns(*names: str, **own: str) -> dict[str, str]:
+    """A figure's columns with their meaning: those of `MEANING` by name, the figure's own with their words."""
+    return {name: MEANING[name] for name in names} | own
 
 
 def require(table: pd.DataFrame, columns: Iterable[str], *, figure: str) -> None:
@@ -59,12 +92,13 @@ def select(table: pd.DataFrame, *, figure: str, **wanted: Any) -> pd.DataFrame:
 
 
 def one_run(table: pd.DataFrame, *, figure: str) -> None:
-    """Check that a table holds one network, trained in one way: a figure must not mix two under one line.
+    """Check that a table holds one network, trained in one way, against one reference: a figure must not mix two under
+    one line.
 
     Raises:
         Refused: it holds several.
     """
-    for column in ("network", "trained"):
+    for column in ("network", "trained", "reference"):
         values = table[column].unique().tolist() if column in table.columns else []
         if len(values) > 1:
             raise Refused(
@@ -73,9 +107,36 @@ def one_run(table: pd.DataFrame, *, figure: str) -> None:
             )
 
 
+def runs(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Each run's coordinates with its rows: network, way of training, and the reference where there are several.
+
+    >>> both = pd.DataFrame({"network": ["a", "b"], "reference": "exact"})
+    >>> [coordinates for coordinates, _ in runs(both)]
+    [{'network': 'a'}, {'network': 'b'}]
+    """
+    several = "reference" in table.columns and table["reference"].nunique() > 1
+    by = [
+        name
+        for name in ("network", "trained", "reference")
+        if name in table.columns and (name != "reference" or several)
+    ]
+    for key, rows in table.groupby(by, sort=False, observed=True) if by else [((), table)]:
+        yield {name: str(value) for name, value in zip(by, key, strict=True)}, rows
+
+
+def reference(table: pd.DataFrame) -> str:
+    """What the gradients are compared with, in a word: the table's one reference, "exact" where it names none."""
+    return str(table["reference"].iloc[0]) if "reference" in table.columns and len(table) else "exact"
+
+
 def layers(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of single layers, without those of the whole gradient."""
-    return table[table["layer"] != WHOLE]
+    """The rows of single layers on the whole batch, without those of the whole gradient and of single samples."""
+    return batches(table[table["layer"] != WHOLE])
+
+
+def batches(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the whole batch, without those of single samples."""
+    return table[table["sample"] == BATCH] if "sample" in table.columns else table
 
 
 def reach(table: pd.DataFrame) -> tuple[int, list[int]]:

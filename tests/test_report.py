@@ -143,11 +143,13 @@ def test_figures_are_drawn_from_a_report(run, report, tmp_path):
     folder, _ = report
     code, out, _ = run("figures", "ranking", "--data", folder, "--out", tmp_path / "figures", "--json")
     assert code == 0
-    assert [Path(path).name for path in json.loads(out)["paths"]] == ["ranking.png", "ranking.svg", "ranking.pdf"]
+    assert [Path(path).name for path in json.loads(out)["paths"]] == [
+        f"ranking.{suffix}" for suffix in ("png", "svg", "pdf", "tex")
+    ]
     code, out, _ = run("figures", "training", "--data", folder, "--out", tmp_path, "--format", "png")
     assert (code, out) == (0, f"{tmp_path / 'training.png'}\n")
     code, _, err = run("figures", "--data", folder, "--out", tmp_path, "--format", "jpg")
-    assert (code, err) == (2, "downslope: --format jpg: figures are written as png, svg, pdf.\n")
+    assert (code, err) == (2, "downslope: --format jpg: figures are written as png, svg, pdf, tex.\n")
     code, _, err = run("figures", "ranking", "--data", folder, "--out", tmp_path, "--surrogate", "trinagle")
     assert code == 2
     assert "no surrogate 'trinagle' to draw: did you mean 'triangle'" in err
@@ -156,7 +158,7 @@ def test_figures_are_drawn_from_a_report(run, report, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda folder: (folder / "curves.parquet").unlink(), "does not hold deviations.parquet and curves.parquet"),
+        (lambda folder: [path.unlink() for path in folder.glob("*.parquet")], "holds none of "),
         (lambda folder: (folder / "curves.parquet").write_bytes(b"PAR1"), "curves.parquet is no whole Parquet file"),
         (lambda folder: (folder / "deviations.parquet").write_bytes(b"PAR1"), "no whole Parquet file"),
     ],

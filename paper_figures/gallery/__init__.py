@@ -1,1 +1,1 @@
-"""One file a figure: ``draw(table)`` returns a matplotlib Figure; its docstring's first paragraph is the caption."""
+"""The figures, one file each, in folders by what they show; a new file is found by being there."""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .. import tables
 from ..drawing import TIED
-from ..gallery import signs
+from ..gallery.deviation import signs
 
 RIGHT_ANGLE = 90.0
 

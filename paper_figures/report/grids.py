@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .. import tables
-from ..gallery import signs
+from ..gallery.deviation import signs
 from .answers import RIGHT_ANGLE
 
 

@@ -87,7 +87,7 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
         claims=verdicts.chapters(contents.claims),
         claims_said=verdicts.said(contents.claims),
         figures=drawn,
-        more=[figure for name, found in drawn.items() if name not in _PLACED for figure in found],
+        more=[figure for name, found in drawn.items() if name not in PLACED for figure in found],
         grids=grids.grids(table),
         comparisons=[_comparison(row) for row in comparisons],
         training_said=[answers.said_of(row) for row in comparisons],
@@ -103,7 +103,7 @@ def render(contents: Contents, *, files: Sequence[str], version: str, progress: 
     )
 
 
-_PLACED = ("angles", "catalogue", "ranking", "signs", "training")
+PLACED = ("angles", "catalogue", "ranking", "signs", "training")
 """The figures with a section of their own; any other of the gallery follows them."""
 
 _METHOD = (
@@ -154,7 +154,7 @@ def figures(table: pd.DataFrame, curves: pd.DataFrame, progress: Progress = quie
     """The page's figures, by name in the gallery."""
     stored = {"deviations": table, "curves": curves}
     found = {}
-    for done, name in enumerate(drawing.figures(), start=1):
+    for done, name in enumerate(PLACED, start=1):
         found[name] = list(drawing.drawn(name, stored))
         progress(f"figure {name}", done)
     return found

@@ -7,7 +7,9 @@ import downslope as ds
 import pytest
 from downslope.analysis.errors import Refused
 from downslope.paper_figures import look
-from downslope.paper_figures.gallery import angles, catalogue, ranking, signs, training
+from downslope.paper_figures.gallery.descent import training
+from downslope.paper_figures.gallery.deviation import angles, ranking, signs
+from downslope.paper_figures.gallery.theory import catalogue
 from matplotlib.text import Text
 
 

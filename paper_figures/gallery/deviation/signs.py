@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from .. import look, tables
+from ... import look, tables
 
 NAME, TITLE = "signs", "Sign agreement"
 TABLE, ONE_RUN = "deviations", True
 OUTCOMES = ("kept", "flipped", "vanished", "appeared")
-COLUMNS = ("network", "surrogate", "layer", "depth", *OUTCOMES)
+COLUMNS = tables.columns("network", "surrogate", "layer", "depth", *OUTCOMES)
 _COLOURS = {"kept": "#56b4e9", "flipped": "#d55e00", "vanished": "#cfcfcf", "appeared": "#332288"}
 
 

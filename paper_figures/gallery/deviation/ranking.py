@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .. import look, tables
+from ... import look, tables
 
 NAME, TITLE = "ranking", "Angle in each layer"
 TABLE, ONE_RUN = "deviations", False
-COLUMNS = ("network", "surrogate", "layer", "depth", "angle_degrees")
+COLUMNS = tables.columns("network", "surrogate", "layer", "depth", "angle_degrees")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _UNDEFINED = -0.05
 
@@ -36,8 +36,7 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
     table = tables.select(tables.layers(table), figure=NAME, surrogate=surrogates)
     worst = table.groupby("surrogate", sort=False)["angle_degrees"].max().fillna(181.0)
     shown = worst.sort_values(kind="stable").index.tolist()
-    by = ["network", "trained"] if "trained" in table.columns else ["network"]
-    runs = list(table.groupby(by, sort=False))
+    runs = [(list(run.values()), rows) for run, rows in tables.runs(table)]
     end, ticks = tables.reach(table)
     depths = sorted(table["depth"].unique())
     colours = dict(zip(depths, look.depth_colours(len(depths)), strict=True))
@@ -50,7 +49,7 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             panel.set_title(run[0] if len(run) == 1 else f"{run[0]}\ntrained {run[1]}", fontsize=look.SMALLEST)
         panels[0].set_yticks(range(len(shown)), [look.words(name) for name in shown])
         panels[0].set_ylim(len(shown) - 0.5, -0.5)
-        figure.supxlabel("angle to the exact gradient (degrees)", fontsize=7)
+        figure.supxlabel(f"angle to the {tables.reference(table)} gradient (degrees)", fontsize=7)
         handles = [
             Line2D([], [], color=colours[depth], marker=_marker(place), linestyle="none", label=f"layer {place + 1}")
             for place, depth in enumerate(depths)

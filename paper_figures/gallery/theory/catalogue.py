@@ -9,17 +9,24 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...analysis.surrogates.activations import ACTIVATIONS
-from ...analysis.surrogates.catalogue import SURROGATES
-from ...analysis.surrogates.formula.evaluation import evaluate
-from ...analysis.surrogates.formula.sign import Sign
-from ...analysis.surrogates.surrogate import Surrogate
-from .. import look, tables
+from ....analysis.surrogates.activations import ACTIVATIONS
+from ....analysis.surrogates.catalogue import SURROGATES
+from ....analysis.surrogates.formula.evaluation import evaluate
+from ....analysis.surrogates.formula.sign import Sign
+from ....analysis.surrogates.surrogate import Surrogate
+from ... import look, tables
 
 NAME, TITLE = "catalogue", "Shapes of the catalogue"
 TABLE, ONE_RUN = "shapes", False
-COLUMNS = ("surrogate", "forward", "u", "factor", "deviation", "activation", "indefinite")
-_ACROSS = 6
+COLUMNS = tables.columns(
+    "surrogate",
+    forward="the activation that it usually stands under",
+    u="preactivation",
+    factor="psi(u), its mean over the noise where it is random",
+    deviation="standard deviation of psi(u); 0 where it is not random",
+    activation="value of the forward at u",
+    indefinite="whether psi is proved to be negative somewhere",
+)
 _SPAN, _POINTS = 3.0, 301
 
 
@@ -31,6 +38,11 @@ def shapes(surrogates: Iterable[Surrogate] | Mapping[str, Surrogate] = SURROGATE
     """
     listed = surrogates.values() if isinstance(surrogates, Mapping) else surrogates
     return pd.concat([_shape(surrogate) for surrogate in listed], ignore_index=True)
+
+
+def made() -> pd.DataFrame:
+    """The whole catalogue."""
+    return shapes()
 
 
 def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Figure:
@@ -48,7 +60,7 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
     tables.require(table, COLUMNS, figure=NAME)
     table = tables.select(table, figure=NAME, surrogate=surrogates)
     shown = list(surrogates) if surrogates is not None else table["surrogate"].unique().tolist()
-    across = min(_ACROSS, len(shown))
+    across = look.across(len(shown), 0.9)
     down = -(-len(shown) // across)
     with look.house():
         figure = look.figure(0.3 + 0.85 * down)

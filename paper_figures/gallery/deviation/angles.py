@@ -9,12 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .. import look, tables
+from ... import look, tables
 
 NAME, TITLE = "angles", "Angle over training"
 TABLE, ONE_RUN = "deviations", True
-COLUMNS = ("network", "surrogate", "layer", "depth", "stage", "step", "angle_degrees")
-_ACROSS = 6
+COLUMNS = tables.columns("network", "surrogate", "layer", "depth", "stage", "step", "angle_degrees")
 _UNDEFINED = -0.05
 
 
@@ -37,7 +36,7 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
     end, ticks = tables.reach(table)
     stages, depths = tables.stages(table), sorted(table["depth"].unique())
     colours = dict(zip(depths, look.depth_colours(len(depths)), strict=True))
-    across = min(_ACROSS, len(shown))
+    across = look.across(len(shown), 0.9)
     down = -(-len(shown) // across)
     with look.house():
         figure = look.figure(0.6 + 0.8 * down)
@@ -56,7 +55,7 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
         explained = ", ".join(f"{short} {stage}" for short, stage in zip(look.initials(stages), stages, strict=True))
         figure.supxlabel(f"stage of training ({explained})", fontsize=7)
-        figure.supylabel("angle to the exact gradient (degrees)", fontsize=7)
+        figure.supylabel(f"angle to the {tables.reference(table)} gradient (degrees)", fontsize=7)
         figure.legend(handles=_legend(table, colours), loc="outside upper center", ncols=len(depths) + 1)
     return figure
 

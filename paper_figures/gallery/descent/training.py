@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .. import look, tables
+from ... import look, tables
 
 NAME, TITLE = "training", "Training, tied against untied"
 TABLE, ONE_RUN = "curves", False
-COLUMNS = ("network", "trained", "seed", "epoch", "split", "loss", "accuracy")
+COLUMNS = tables.columns("network", "trained", "seed", "epoch", "split", "loss", "accuracy")
 TIED = "tied"
 _MEASURES = {"loss": ("cross-entropy (nats)", 1, "{:.3f}"), "accuracy": ("accuracy (%)", 100, "{:.1f}")}
 

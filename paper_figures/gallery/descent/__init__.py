@@ -1,0 +1,1 @@
+"""Whether and how well it descends: steps, margins, training, averaged draws."""

@@ -1,0 +1,1 @@
+"""How far surrogate gradients deviate: angle, magnitude and signs, layer by layer."""

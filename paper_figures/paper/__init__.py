@@ -1,0 +1,1 @@
+"""What a paper asks for: the venues' widths, and LaTeX to include."""
