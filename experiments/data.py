@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,8 @@ def fashion_mnist() -> Data:
 DATASETS: dict[str, Callable[[], Data]] = {
     "digits": digits,
     "ones": ones,
+    "ones-0.7": partial(ones, threshold=0.7),
+    "ones-64": partial(ones, features=64, samples=4096),
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
 }
@@ -110,7 +113,7 @@ def load(name: str) -> Data:
     """
     if name not in DATASETS:
         raise Refused(f"there is no data set {name!r}: {near(name, DATASETS)}.")
-    return DATASETS[name]()
+    return replace(DATASETS[name](), name=name)
 
 
 def _split(name: str, inputs: NDArray[Any], targets: NDArray[Any], *, test_share: float, source: str) -> Data:

@@ -1,4 +1,4 @@
-"""IDX files (LeCun's format for MNIST), gzipped or not, found in a folder and checked before use.
+"""IDX files (LeCun's format for MNIST), gzipped or not, found in a folder, else downloaded, and checked before use.
 
 An IDX file is two zero bytes, a type code (0x08: unsigned byte), the number of dimensions, each dimension as a
 big-endian 32-bit integer, then the values and nothing else.
@@ -7,9 +7,11 @@ big-endian 32-bit integer, then the values and nothing else.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.errors import Refused
+from . import cache, download
 
 VARIABLE = "DOWNSLOPE_DATA"
+CHECKSUMS: Mapping[tuple[str, str], str] = {
+    ("mnist", "train-images-idx3-ubyte"): "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ("mnist", "train-labels-idx1-ubyte"): "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ("mnist", "t10k-images-idx3-ubyte"): "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ("mnist", "t10k-labels-idx1-ubyte"): "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ("fashion-mnist", "train-images-idx3-ubyte"): "78af20091c5d087c418fa52c91e53862a972bd443e63fb11d2e786b92808aa16",
+    ("fashion-mnist", "train-labels-idx1-ubyte"): "7cd88f551e93510030f93325e39e5d8112c932e2d6d2b1fde7ead816545ae184",
+    ("fashion-mnist", "t10k-images-idx3-ubyte"): "30270969a8ba48240e771468112d9ad6bcf9f164314c3a6bb60964d10f48e351",
+    ("fashion-mnist", "t10k-labels-idx1-ubyte"): "59df6c6ad638dc43879f10a8c5b516aabdcef4f924ba14410bf8aec5e518b1c4",
+}
+"""SHA-256 of each file, unpacked: whatever road it came by, it is the published one."""
+
 _UNSIGNED_BYTE = 0x08
 _SIDE = 28
 
@@ -29,7 +44,10 @@ def load_part(name: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     Raises:
         Refused: no folder holds the files, or a file is truncated, is of another kind, or does not match the other.
     """
-    folder = _folder(name)
+    return _part(_folder(name), name, part)
+
+
+def _part(folder: Path, name: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images_path, labels_path = _file(folder, f"{part}-images-idx3-ubyte"), _file(folder, f"{part}-labels-idx1-ubyte")
     images, labels = read(images_path, dimensions=3), read(labels_path, dimensions=1)
     if images.shape[1:] != (_SIDE, _SIDE):
@@ -40,6 +58,14 @@ def load_part(name: str, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8
         )
     if labels.size and labels.max() > 9:
         raise Refused(f"{labels_path} holds the label {labels.max()}; {name} has the classes 0 to 9.")
+    for path, values in ((images_path, images), (labels_path, labels)):
+        stem = path.name.removesuffix(".gz")
+        digest = hashlib.sha256(download.idx_bytes(values)).hexdigest()
+        if digest != CHECKSUMS[name, stem]:
+            raise Refused(
+                f"{path} has the SHA-256 {digest}, unpacked, and the published {stem} of {name} has "
+                f"{CHECKSUMS[name, stem]}: fetch it again."
+            )
     return images, labels
 
 
@@ -75,20 +101,21 @@ def read(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
 
 
 def _folder(name: str) -> Path:
-    import platformdirs
-
-    cache = Path(platformdirs.user_cache_dir("downslope")) / name
-    named = os.environ.get(VARIABLE)
+    named, cached = os.environ.get(VARIABLE), cache.folder(name)
     roads = [Path(named).expanduser() / name] if named else []
-    for folder in [*roads, cache]:
+    for folder in [*roads, cached]:
         if folder.is_dir():
             return folder
-    first = f"{VARIABLE} is not set" if not named else f"{VARIABLE}={named} has no folder {name}"
-    raise Refused(
-        f"{name} is not at hand. Three roads lead to it: (1) {VARIABLE}, a folder with IDX files (gzipped or not) "
-        f"under {name}/: here {first}; (2) the cache {cache}: here it does not exist; (3) a download from OpenML, "
-        f"which this version does not offer yet: put the files on road 1 or 2."
-    )
+    try:
+        download.into(cached, name, lambda made: [_part(made, name, part) for part in ("train", "t10k")])
+    except (OSError, ValueError) as error:
+        first = f"{VARIABLE} is not set" if not named else f"{VARIABLE}={named} has no folder {name}"
+        raise Refused(
+            f"{name} is not at hand. Three roads lead to it: (1) {VARIABLE}, a folder with IDX files (gzipped or not) "
+            f"under {name}/: here {first}; (2) the cache {cached}: here it does not exist; (3) a download from OpenML: "
+            f"here it failed ({type(error).__name__}: {error})."
+        ) from error
+    return cached
 
 
 def _file(folder: Path, stem: str) -> Path:

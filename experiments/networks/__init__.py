@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from ...analysis.errors import Refused, near
-from . import perceptrons
+from . import discrete, images, perceptrons, sequences
 from .entry import LOSSES as LOSSES
 from .entry import Network as Network
 from .entry import Recipe as Recipe
@@ -22,7 +22,7 @@ def _entries(*families: ModuleType) -> Iterator[Network]:
             yield from (each for each in listed if isinstance(each, Network))
 
 
-NETWORKS: dict[str, Network] = {entry.name: entry for entry in _entries(perceptrons)}
+NETWORKS: dict[str, Network] = {entry.name: entry for entry in _entries(perceptrons, discrete, images, sequences)}
 """Every network, by name."""
 
 

@@ -43,8 +43,9 @@ class Identity(nn.Module):
     """What the paper calls Linear, as a class of our own: `untie` takes it as a key."""
 
     def forward(self, preactivation: Tensor) -> Tensor:
-        """Each entry as it is."""
-        return preactivation
+        """Each entry as it is: another tensor of the same memory, since one object could be taken for an overwritten
+        input."""
+        return preactivation.view_as(preactivation)
 
 
 HIDDEN: Mapping[str, Callable[[], nn.Module]] = {

@@ -1,6 +1,8 @@
-"""Data sets: sizes, ranges and fixed splits; IDX files that are damaged are named and refused."""
+"""Data sets: sizes, ranges and fixed splits; IDX files that are damaged are named and refused; a download is whole."""
 
 import gzip
+import hashlib
+import os
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +11,11 @@ import numpy as np
 import pytest
 import torch
 from downslope.analysis.errors import Refused
-from downslope.experiments import data, idx
+from downslope.experiments import cache, data, download, idx
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def idx_bytes(values: np.ndarray) -> bytes:
@@ -18,16 +24,20 @@ def idx_bytes(values: np.ndarray) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """A small set in IDX files, one of them gzipped, where DOWNSLOPE_DATA finds it."""
+    """A small set in IDX files, one of them gzipped, where DOWNSLOPE_DATA finds it, and its checksums."""
     random = np.random.default_rng(0)
     home = tmp_path / "data" / "mnist"
     home.mkdir(parents=True)
+    sums = {}
     for part, samples in (("train", 7), ("t10k", 3)):
         images = random.integers(0, 256, (samples, 28, 28), dtype=np.uint8)
         labels = random.integers(0, 10, samples, dtype=np.uint8)
+        sums["mnist", f"{part}-images-idx3-ubyte"] = digest(idx_bytes(images))
+        sums["mnist", f"{part}-labels-idx1-ubyte"] = digest(idx_bytes(labels))
         (home / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
         (home / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
     monkeypatch.setenv(idx.VARIABLE, str(tmp_path / "data"))
+    monkeypatch.setattr(idx, "CHECKSUMS", sums)
     return home
 
 
@@ -59,6 +69,18 @@ def test_ones_labels_follow_the_exact_mean(features, threshold):
     for x, y in zip(*ones.train, strict=True):
         assert set(x.tolist()) <= {0.0, 1.0}
         assert bool(y) == (Fraction(int(x.sum()), features) > Fraction(str(threshold)))
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "threshold", "samples"),
+    [("ones", 10, 0.5, 2000), ("ones-0.7", 10, 0.7, 2000), ("ones-64", 64, 0.5, 4096)],
+)
+def test_the_named_sets_of_ones(name, features, threshold, samples):
+    named, made = data.load(name), data.ones(features, threshold, samples)
+    assert named.name == name
+    assert len(named.train_inputs) + len(named.test_inputs) == samples
+    assert torch.equal(named.train_inputs, made.train_inputs)
+    assert torch.equal(named.test_targets, made.test_targets)
 
 
 def test_ones_weights_are_uniform():
@@ -95,6 +117,7 @@ def test_idx_files_are_read_gzipped_or_not(folder):
         (gzip.compress(idx_bytes(np.zeros(7, np.uint8)))[:-9], "damaged or truncated gzip"),
         (idx_bytes(np.zeros(6, np.uint8)), "holds 7 images and .* 6 labels"),
         (idx_bytes(np.full(7, 10, np.uint8)), "holds the label 10"),
+        (idx_bytes(np.full(7, 9, np.uint8)), "has the SHA-256 [0-9a-f]{64}, unpacked, and the published"),
     ],
 )
 def test_a_damaged_file_is_named_and_refused(folder, content, reason):
@@ -112,7 +135,7 @@ def test_a_missing_file_is_named(folder):
 
 @pytest.mark.parametrize("variable", [None, "elsewhere"])
 def test_without_files_the_error_names_all_roads(tmp_path, monkeypatch, variable):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     if variable is None:
         monkeypatch.delenv(idx.VARIABLE, raising=False)
     else:
@@ -122,7 +145,8 @@ def test_without_files_the_error_names_all_roads(tmp_path, monkeypatch, variable
     said = str(refusal.value)
     assert "DOWNSLOPE_DATA" in said
     assert "cache" in said
-    assert "OpenML" in said
+    assert "OpenML: here it failed (URLError" in said
+    assert not list((tmp_path / "cache").glob("*"))
     assert ("is not set" in said) == (variable is None)
 
 
@@ -140,3 +164,103 @@ def test_the_real_files_are_what_they_are_said_to_be(name, mean):
     assert real.train_inputs.shape == (60_000, 1, 28, 28)
     assert real.test_inputs.shape == (10_000, 1, 28, 28)
     assert float(real.train_inputs.double().mean()) == pytest.approx(mean, abs=1e-4)
+
+
+@pytest.fixture
+def openml(monkeypatch):
+    """What OpenML gives for a small MNIST: 9 rows of pixels as float64 and labels as text, 6 of them for training."""
+    random = np.random.default_rng(1)
+    pixels, labels = random.integers(0, 256, (9, 784)).astype(float), random.integers(0, 10, 9)
+    images, digits = pixels.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8)
+    sums = {}
+    for part, rows in (("train", slice(6)), ("t10k", slice(6, None))):
+        sums["mnist", f"{part}-images-idx3-ubyte"] = digest(idx_bytes(images[rows]))
+        sums["mnist", f"{part}-labels-idx1-ubyte"] = digest(idx_bytes(digits[rows]))
+    asked = []
+
+    def fetch(number, home):
+        asked.append(number)
+        assert home.is_dir()
+        return pixels, labels.astype(str).astype(object)
+
+    monkeypatch.delenv(idx.VARIABLE, raising=False)
+    monkeypatch.setattr(download, "_TRAIN", 6)
+    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setattr(idx, "CHECKSUMS", sums)
+    return images, digits, asked
+
+
+def test_what_is_not_at_hand_is_downloaded_once_and_is_the_same_set(openml):
+    images, digits, asked = openml
+    for _ in range(2):
+        found = data.load("mnist")
+        assert np.array_equal(found.train_inputs.numpy()[:, 0], images[:6].astype(np.float32) / np.float32(255))
+        assert found.test_targets.tolist() == digits[6:].tolist()
+    assert asked == [554]
+    assert [path.name for path in cache.folder().iterdir()] == ["mnist"]
+    assert len(list(cache.folder("mnist").iterdir())) == 4
+
+
+def test_a_download_of_something_else_is_refused_by_its_checksum(openml, monkeypatch):
+    images, digits, _ = openml
+    monkeypatch.setattr(download, "fetch", lambda number, home: (images[::-1].reshape(9, -1), digits))
+    with pytest.raises(Refused, match=r"train-images-idx3-ubyte\.gz has the SHA-256"):
+        data.load("mnist")
+    assert not list(cache.folder().iterdir())
+
+
+@pytest.mark.parametrize("step", ["fetch", "write", "rename"])
+def test_a_download_that_breaks_off_leaves_nothing(openml, monkeypatch, step):
+    def broken(*args, **kwargs):
+        raise OSError("broken off")
+
+    targets = {"fetch": (download, "fetch"), "write": (Path, "write_bytes"), "rename": (os, "rename")}
+    with monkeypatch.context() as patched:
+        patched.setattr(*targets[step], broken)
+        with pytest.raises(Refused, match="OSError: broken off"):
+            data.load("mnist")
+    assert not list(cache.folder().iterdir())
+    assert len(data.load("mnist").train_inputs) == 6
+
+
+def test_a_download_that_another_process_finished_first_counts(openml, monkeypatch):
+    real = os.rename
+
+    def late(made, folder):
+        real(made, folder)
+        raise OSError("Directory not empty")
+
+    monkeypatch.setattr(os, "rename", late)
+    assert len(data.load("mnist").train_inputs) == 6
+
+
+def test_the_download_asks_scikit_learn_for_plain_arrays(monkeypatch, tmp_path):
+    import sklearn.datasets
+
+    asked = {}
+    monkeypatch.undo()
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", lambda **kwargs: asked.update(kwargs) or (1, 2))
+    assert download.fetch(554, tmp_path) == (1, 2)
+    assert asked["data_id"] == 554
+    assert asked["return_X_y"] is True
+    assert asked["data_home"] == tmp_path
+
+
+def test_a_file_of_the_cache_appears_whole_or_not_at_all(monkeypatch, tmp_path):
+    path = tmp_path / "deep" / "file"
+    cache.write(path, b"first")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(Refused, match="DOWNSLOPE_CACHE names another folder"):
+            cache.write(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [each.name for each in path.parent.iterdir()] == ["file"]
+
+
+def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    assert cache.folder("weights") == tmp_path / "weights"
+    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert cache.folder("weights").name == "weights"
+    assert "downslope" in str(cache.folder())
