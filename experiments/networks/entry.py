@@ -94,7 +94,10 @@ class Network:
         """The loss in the output's dtype: its mean over the samples, their sum, or with ``"none"`` each [samples]."""
         return LOSSES[self.loss](output, targets, reduction)
 
+    def predicted(self, output: Tensor) -> Tensor:
+        """The labels that outputs [samples, outputs, ...] say: the largest; of one unit, output > 1/2 says 1."""
+        return output[:, 0] > 0.5 if output.shape[1] == 1 else output.argmax(dim=1)
+
     def right(self, output: Tensor, targets: Tensor) -> int:
-        """How many predictions are right: the largest output is the label; of one unit, output > 1/2 says 1."""
-        predicted = output[:, 0] > 0.5 if output.shape[1] == 1 else output.argmax(dim=1)
-        return int((predicted == targets).sum())
+        """How many predictions are right."""
+        return int((self.predicted(output) == targets).sum())

@@ -1,0 +1,67 @@
+"""The noise of a random rule, as the plain loop draws it: the very bits that `untie` takes from a run's generator.
+
+For each run of the model `untie` takes a number from the generator's state, moves the generator on, and seeds a
+generator of its own for each place; the draws are float64, for each entry of [samples, units]. Runs of one seed have
+the same streams, so that one draw serves all of them, and no other run's draws matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from sympy.stats.rv import RandomSymbol
+from torch import Tensor
+
+from ...analysis.gradients.untie.function import mix
+from ...analysis.gradients.untie.mode import Seeds
+from ...analysis.surrogates.formula.numerics.draws import draw
+from .. import training
+
+_STREAM = 2
+
+
+class Noise:
+    """The draws of some seeds, step by step.
+
+    Args:
+        seeds: of the runs.
+        symbols: of the rule, by name.
+        widths: units of each place where the rule stands, in the order of the forward.
+        device: where they are drawn.
+        dtype: in which they are wanted.
+    """
+
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        symbols: Sequence[RandomSymbol],
+        widths: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._generators = [training._generator(seed, stream=_STREAM) for seed in seeds]
+        self._symbols, self._widths, self._device, self._dtype = symbols, widths, device, dtype
+        self._own = torch.Generator(device=device)
+        self._drawn: dict[int, list[list[Tensor]]] = {}
+
+    def step(self, samples: int) -> list[list[Tensor]]:
+        """For each place and symbol the draws of one step, [seeds, units, samples]; the next step overwrites them."""
+        drawn = self._drawn.get(samples)
+        if drawn is None:
+            drawn = self._drawn[samples] = [
+                [
+                    torch.empty((len(self._generators), units, samples), dtype=self._dtype, device=self._device)
+                    for _ in self._symbols
+                ]
+                for units in self._widths
+            ]
+        for run, generator in enumerate(self._generators):
+            seeds = Seeds(generator)
+            for units, place in zip(self._widths, drawn, strict=True):
+                self._own.manual_seed(mix(seeds.next(), 0, 0))
+                for symbol, kept in zip(self._symbols, place, strict=True):
+                    values = draw(symbol, (samples, units), self._device, self._own)
+                    kept[run].copy_(values.to(self._dtype).T)
+            seeds.close()
+        return drawn
