@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,6 +130,32 @@ def measure(
         print(present.as_json(found))
     else:
         Console().print(*present.angles(found, f"{network}, trained {trained}"))
+
+
+@app.command()
+def weights(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Networks; the small ones.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="One training for each; 0 where none.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Train although the weights are there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train networks of ours and keep their weights in the cache (DOWNSLOPE_CACHE names another folder)."""
+    from rich.console import Console
+
+    from .experiments import networks, present
+    from .experiments.networks import weights as kept
+
+    wanted = [(networks.network(name), each) for name in names or kept.SMALL for each in seed or [0]]
+    stored, done = [], itertools.count(1)
+    with _bars() as bar:
+        advance = bar("training", sum(entry.recipe.epochs for entry, _ in wanted))
+        for entry, each in wanted:
+            told = partial(_next, advance, f"{entry.name}, seed {each}", done)
+            stored.append(kept.ensure(entry.name, each, again=again, at_epoch=told))
+    if as_json:
+        print(json.dumps({"weights": [vars(each) | {"path": str(each.path)} for each in stored]}, indent=2))
+    else:
+        Console().print(present.weights(stored))
 
 
 @app.command()
@@ -289,3 +316,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+def _next(advance: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:
+    advance(running, next(done))
+
+

@@ -1,16 +1,18 @@
-"""What `downslope measure` prints: a table for readers, JSON for scripts."""
+"""What `downslope measure` and `downslope weights` print: tables for readers, JSON for scripts."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .networks.weights import Stored
 
 
 def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table]:
@@ -26,6 +28,15 @@ def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table]:
         for surrogate in deviations["surrogate"].unique():
             table.add_row(surrogate, *(_shown(medians.get((stage, surrogate, layer))) for layer in layers))
         yield table
+
+
+def weights(stored: Iterable[Stored]) -> Table:
+    """A row a file of weights."""
+    table = Table("network", "seed", "test accuracy", "", "file")
+    for each in stored:
+        state = "made" if each.made else "at hand"
+        table.add_row(each.network, str(each.seed), f"{each.accuracy:.3f}", state, str(each.path))
+    return table
 
 
 def as_json(deviations: pd.DataFrame) -> str:

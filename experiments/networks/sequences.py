@@ -79,6 +79,10 @@ class Spiking(nn.Module):
         self.inward, self.across, self.read = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
         self.first, self.second = hidden(), hidden()
 
+    def extra_repr(self) -> str:
+        """What no parameter tells."""
+        return f"steps={self.steps}, decay={self.decay}"
+
     def forward(self, images: Tensor) -> Tensor:
         """Outputs [samples, 10] for images [samples, 64]."""
         current = self.inward(images)
