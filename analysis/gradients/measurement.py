@@ -1,49 +1,44 @@
 """`measure`: the gradients of surrogates on a network and a batch, layer by layer, as a tidy table.
 
-The reference is torch's own gradient of the untouched model, which takes no path through this project; the surrogates
-share one more forward, and its loss must be the reference's to the last bit.
+The exact reference is torch's own gradient of the untouched model, which takes no path through this project; the
+surrogates share one more forward, and its loss must be the reference's to the last bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ..errors import Refused
-from ..surrogates.lookup import surrogate as find_surrogate
-from ..surrogates.surrogate import Surrogate
-from .deviation import Deviation, deviation
-from .inputs import check, scalar, untouched
-from .layers import Layer, layers, observe
+from .inputs import untouched
+from .layers import Observation, layers, observe
+from .measuring.choice import Given, count, seeded
+from .measuring.choice import surrogates as chosen_from
+from .measuring.rows import compare, frame
+from .measuring.setting import Loss, Setting
+from .references import REFERENCES
+from .references.reference import Native, Reference, named
+from .references.steps import FLAT, below, marking, stepping
 from .table import provenance
-from .untie.matching import TIED, label
 from .untie.untied import untie
 
 if TYPE_CHECKING:
     import pandas as pd
-
-WHOLE = "whole"
-"""The layer's name in the rows of the whole gradient; their depth is 0."""
-
-Loss = Callable[[Any, Any], torch.Tensor]
-Gradients = Sequence[torch.Tensor | None]
 
 
 def measure(
     model: nn.Module,
     loss: Loss,
     batch: tuple[Any, Any],
-    surrogates: Sequence[str | Surrogate] | str | Surrogate,
+    surrogates: Given,
     *,
     activations: Sequence[Any] | None = None,
     draws: int = 1,
     seed: int = 0,
-    reference: str = "exact",
+    reference: str | Reference = "exact",
     network: str = "",
     stage: str = "",
     step: int | None = None,
@@ -64,7 +59,20 @@ def measure(
             ``None``.
         draws: how many draws of each random surrogate.
         seed: of the surrogates' noise and of the forward's.
-        reference: ``"exact"``, torch's own gradient; the derivative of Heaviside, which torch does not have, is 0.
+        reference: what to compare with; a name, or an object of `downslope.analysis.gradients.references`:
+
+            - ``"exact"``: torch's own gradient. Undefined for parameters below a Heaviside, sign or round unit, where
+              it is zero: use one of the others.
+            - ``"smoothed"``, ``Smoothed(sigma)``: for Heaviside and sign units, the gradient of the expected loss when
+              noise from N(0, sigma^2) is added to the preactivation of each of them; enumerated, so for small widths.
+            - ``"expected"``, ``Expected(sigma, samples, ...)``: the same, enumerated for small widths, else an
+              antithetic Monte Carlo estimate. Two more columns: ``cosine_standard_error``, and
+              ``reference_relative_error``, the standard error of the whole reference vector over its length: noise
+              brings the cosine nearer to 0, by about a factor sqrt(1 - its square), and where it makes up half of the
+              squared length or more, the row is undefined.
+            - ``"finite-difference"``, ``FiniteDifference(distance)``: the loss's slope along each step. It has no
+              cosine; ``directional_derivative`` holds it, ``directional_derivative_error`` its numerical error,
+              ``exact_directional_derivative`` what the exact gradient says, where that is defined.
         network: coordinate, copied into each row.
         stage: coordinate, copied.
         step: coordinate, copied.
@@ -74,13 +82,14 @@ def measure(
         parameters, which are taken together. Columns: the coordinates ``network``, ``activation`` (joined by "+"),
         ``surrogate``, ``reference``, ``layer`` (its path; "whole"), ``depth`` (1 for the first layer to run; 0 for the
         whole), ``stage``, ``step``, ``seed``, ``sample`` ("batch"), ``draw``; the fields of `Deviation`; ``state`` and
-        ``reason``. Undefined numbers are missing, with the reason. ``attrs`` hold the provenance, the loss, and what
-        `untie` could not reach.
+        ``reason``; the reference's own. Undefined numbers are missing, with the reason. ``attrs`` hold the provenance,
+        the loss, how the reference was computed, and what `untie` could not reach.
 
     Raises:
         Refused: the loss is not a finite scalar or does not depend on the parameters; a weight, buffer or the batch is
             not finite, or the batch is empty; the model runs no activation of the catalogue; a name is unknown or given
-            twice; two runs of the same forward give different losses.
+            twice; two runs of the same forward give different losses; the model is inside an open `untie` block; the
+            reference cannot be computed on this model.
 
     >>> import torch
     >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
@@ -91,129 +100,60 @@ def measure(
     >>> table[["surrogate", "layer", "depth", "angle_degrees"]].round(1).to_string(index=False).split()[:4]
     ['surrogate', 'layer', 'depth', 'angle_degrees']
     """
-    import pandas as pd
-
-    chosen = _surrogates(surrogates)
-    if reference != "exact":
-        raise Refused(f"measure(reference={reference!r}): the references known are 'exact'.")
-    if draws < 1:
-        raise Refused(f"measure(draws={draws}): at least one draw of each random surrogate is needed.")
-    check(model, batch)
-    owned = list(model.parameters())
-    parameters = [parameter for parameter in owned if parameter.requires_grad]
-    if not parameters:
-        raise Refused("measure(model=...): no parameter of the model requires a gradient.")
-
-    def output() -> Any:
-        x = batch[0]
-        return model(**x) if isinstance(x, Mapping) else model(*x) if isinstance(x, tuple) else model(x)
-
-    def value() -> torch.Tensor:
-        return scalar(loss(output(), batch[1]))
-
-    with untouched(model, owned, seed) as again:
-        observation = observe(model, output)
+    chosen = chosen_from(surrogates, "measure")
+    against = named(reference, REFERENCES, "measure")
+    count(draws, "draws", "at least one draw of each random surrogate is needed.", "measure")
+    seeded(seed, "measure")
+    setting = Setting.of(model, loss, batch, "measure")
+    with untouched(model, setting.owned, seed) as again:
+        observation = observe(model, setting.output)
         keys = list(observation.activations) if activations is None else list(activations)
         if not keys:
             raise Refused(f"measure(model=...): {observation.nothing()}")
-        with ExitStack() as stack:
-            again()
-            if "heaviside" in observation.activations:
-                stack.enter_context(untie(model, {"heaviside": TIED}))
-            expected = value()
-            exact = _gradients(expected, parameters)
+        native = _native(setting, observation, again)
+        judge = against.prepare(native)
         again()
         with untie(model, {key: list(chosen.values()) for key in keys}, torch.Generator().manual_seed(seed)) as untied:
-            found = value()
-            if not torch.equal(found.detach(), expected.detach()):
+            found = setting.value()
+            if float(found.detach()) != native.loss:
                 raise Refused(
-                    f"measure(model=...): two runs of one forward gave the losses {expected.item()} and "
-                    f"{found.item()}; the model keeps a state of its own, so no two gradients can be compared."
+                    f"measure(model=...): two runs of one forward gave the losses {native.loss} and {found.item()}; "
+                    f"the model keeps a state of its own, so no two gradients can be compared."
                 )
             of_layer = layers(model, observation.order)
             rows: list[dict[Any, Any]] = []
-            for choice, gradients in untied.replay(found, parameters, draws=draws):
-                for layer, depth, compared in _compare(of_layer, parameters, gradients, exact):
-                    rows.append(
-                        {
-                            "network": network,
-                            "activation": "+".join(rule.key for rule in untied.rules),
-                            "surrogate": list(chosen)[choice.index],
-                            "reference": reference,
-                            "layer": layer,
-                            "depth": depth,
-                            "stage": stage,
-                            "step": step,
-                            "seed": seed,
-                            "sample": "batch",
-                            "draw": choice.draw,
-                        }
-                        | _columns(compared)
-                    )
-    table = pd.DataFrame(rows).astype(dict.fromkeys(("step", *_COUNTS), "Int64") | dict.fromkeys(_NUMBERS, "float64"))
-    device = str(parameters[0].device)
+            replays = untied.replay(found, setting.parameters, draws=draws)
+            for choice, gradients in list(replays) if judge.reruns else replays:
+                coordinates = {
+                    "network": network,
+                    "activation": "+".join(rule.key for rule in untied.rules),
+                    "surrogate": list(chosen)[choice.index],
+                    "reference": against.label,
+                }
+                for layer, depth, compared in compare(of_layer, setting.parameters, gradients, native.exact, judge):
+                    at = {"layer": layer, "depth": depth, "stage": stage, "step": step, "seed": seed}
+                    rows.append(coordinates | at | {"sample": "batch", "draw": choice.draw} | compared)
+    table = frame(rows)
     table.attrs = provenance(
         seed=seed,
-        device=device,
+        device=str(setting.parameters[0].device),
         training=model.training,
-        loss=float(expected.detach()),
+        loss=native.loss,
         unreached=[str(each) for each in untied.unreached],
+        reference={"name": against.label, **judge.facts},
     )
     return table
 
 
-_COUNTS = ("kept", "flipped", "vanished", "appeared", "both_zero")
-_NUMBERS = (
-    "cosine",
-    "angle_degrees",
-    "log10_magnitude_ratio",
-    "directional_derivative",
-    "sign_agreement",
-    "nonzero_fraction",
-)
-
-
-def _columns(compared: Deviation) -> dict[str, Any]:
-    fields = asdict(compared)
-    reason = fields.pop("reason")
-    shares = {"sign_agreement": compared.sign_agreement, "nonzero_fraction": compared.nonzero_fraction}
-    return fields | shares | {"state": compared.state, "reason": reason}
-
-
-def _compare(
-    of_layer: Sequence[Layer], parameters: Sequence[nn.Parameter], gradients: Gradients, exact: Gradients
-) -> Iterator[tuple[str, int, Deviation]]:
-    """Path, depth and deviation of each layer, then of all trained parameters together."""
-    place = {id(parameter): index for index, parameter in enumerate(parameters)}
-    for depth, layer in enumerate(of_layer, start=1):
-        trained = [place[id(parameter)] for parameter in layer.parameters if id(parameter) in place]
-        used = [index for index in trained if gradients[index] is not None or exact[index] is not None]
-        if not trained:
-            compared = Deviation(reason="the layer is frozen: no parameter of it requires a gradient")
-        elif not used:
-            compared = Deviation(reason="the layer is unused: the loss does not depend on its parameters")
-        else:
-            compared = deviation([gradients[index] for index in trained], [exact[index] for index in trained])
-        yield layer.path, depth, compared
-    yield WHOLE, 0, deviation(list(gradients), list(exact))
-
-
-def _gradients(value: torch.Tensor, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor | None]:
-    if not value.requires_grad:
-        raise Refused("measure(loss=...): the loss does not depend on any trained parameter, so it has no gradient.")
-    found: Gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-    return [None if gradient is None else gradient.to(torch.float64) for gradient in found]
-
-
-def _surrogates(given: Sequence[str | Surrogate] | str | Surrogate) -> dict[str, Surrogate | str]:
-    listed: list[Any] = [given] if isinstance(given, str | Surrogate) else list(given)
-    if not listed:
-        raise Refused("measure(surrogates=[]): name at least one surrogate, e.g. surrogates=['constant'].")
-    found = [each if each == TIED else find_surrogate(each) for each in listed]
-    labels = [label(each) for each in found]
-    twice = sorted({each for each in labels if labels.count(each) > 1})
-    if twice:
-        raise Refused(
-            f"measure(surrogates=...): {', '.join(twice)} is given twice, and rows are told apart by the name."
-        )
-    return dict(zip(labels, found, strict=True))
+def _native(setting: Setting, observation: Observation, again: Callable[[], None]) -> Native:
+    """The loss and the exact gradient of the model as it is, and which parameters lie below a flat unit."""
+    again()
+    value = setting.native(observation.activations)
+    exact = setting.gradient(value)
+    flat: frozenset[int] = frozenset()
+    if not FLAT.isdisjoint(observation.activations):
+        again()
+        with stepping(setting.model, marking):
+            output = setting.output()
+        flat = below(setting.loss(output, setting.y), setting.parameters)
+    return Native(setting, again, observation.activations, float(value.detach()), exact, flat)

@@ -208,9 +208,14 @@ def test_a_reference_that_is_zero_is_undefined(step: object) -> None:
     torch.manual_seed(0)
     table = ds.measure(Binary(), F.mse_loss, (torch.randn(6, 3), torch.randn(6, 1)), ["constant", "tied"])
     table = table.set_index(["surrogate", "layer"])
-    assert table.loc[("constant", "first"), "reason"] == "the reference gradient is zero"
+    name, instead = ("round", "'finite-difference'") if step is torch.round else ("", "'smoothed', 'expected' or")
+    for layer in ("first", "whole"):
+        reason = table.loc[("constant", layer), "reason"]
+        assert "the exact gradient is undefined here: the loss is flat through the model's" in reason
+        assert name in reason
+        assert f"use reference={instead}" in reason
     assert table.loc[("constant", "first"), "appeared"] > 0
-    assert table.loc[("tied", "first"), "reason"] == "the reference gradient is zero and the gradient is zero"
+    assert table.loc[("tied", "first"), "both_zero"] == 32
     assert table.loc[("constant", "last"), "angle_degrees"] == 0
     assert pd.isna(table.loc[("constant", "first"), "angle_degrees"])
 
@@ -252,7 +257,15 @@ X, Y = torch.randn(8, 4), torch.randint(3, (8,))
         ({"surrogates": ["constant", "ste"]}, "constant is given twice"),
         ({"surrogates": ["cnstant"]}, "did you mean 'constant'"),
         ({"draws": 0}, "at least one draw"),
-        ({"reference": "smoothed"}, "the references known are 'exact'"),
+        ({"draws": 2.0}, r"draws=2\.0"),
+        ({"seed": "0"}, "a seed is a whole number"),
+        ({"surrogates": 3}, r"measure\(surrogates=3\): a int is neither a surrogate nor a list of them"),
+        ({"surrogates": [3]}, "surrogate=3 is a int"),
+        ({"surrogates": None}, r"surrogates=None"),
+        ({"reference": "smothed"}, "did you mean 'smoothed'"),
+        ({"reference": "smoothed"}, "no Heaviside or sign unit.*reference='exact'"),
+        ({"model": None}, "a NoneType is no torch.nn.Module"),
+        ({"loss": "mse"}, "a str cannot be called"),
         ({"activations": ["gelu"]}, "called none of 'gelu'"),
         ({"model": nn.Sequential(nn.Linear(4, 3))}, "no activation of the catalogue"),
         ({"model": nn.Sequential(nn.Flatten(), nn.ReLU())}, "no parameter of the model requires a gradient"),
@@ -286,3 +299,12 @@ def test_a_forward_with_a_state_of_its_own_is_refused() -> None:
 
     with pytest.raises(Refused, match="two runs of one forward gave the losses"):
         ds.measure(Counts(), F.cross_entropy, (X, Y), "constant")
+
+
+def test_inside_an_open_block_the_exact_gradient_is_not_to_be_had(model: nn.Sequential, batch: Batch) -> None:
+    with ds.untie(model, {"tanh": "constant"}):
+        with pytest.raises(Refused, match="inside an open `with untie"):
+            ds.measure(model, F.cross_entropy, batch, "triangle")
+        model(batch[0])
+        assert len(ds.measure(copy.deepcopy(model), F.cross_entropy, batch, "triangle")) == 4
+    assert len(ds.measure(model, F.cross_entropy, batch, "triangle")) == 4

@@ -1,0 +1,1 @@
+"""What measurements share: the model on its batch, the rows of a table, and measuring while a training goes on."""

@@ -1,0 +1,161 @@
+"""The references by name, and what each is compared by.
+
+Two ideas: a *reference* is a choice with its parameters, frozen; *prepared* on a model and a batch it becomes a judge,
+which compares one surrogate gradient after another with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ...errors import Refused, near
+from ..deviation import Deviation, deviation
+from ..measuring.setting import Gradients, Setting
+
+Numbers = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Native:
+    """The model as it is.
+
+    Attributes:
+        setting: model, loss and batch.
+        again: starts a run from the same buffers and random state.
+        activations: those that the model runs, with the number of calls.
+        loss: its value.
+        exact: torch's own gradient by each trained parameter, in float64, Heaviside's derivative taken as 0.
+        flat: positions of the parameters from which a path to the loss runs through a Heaviside, sign or round unit.
+    """
+
+    setting: Setting
+    again: Callable[[], None]
+    activations: Mapping[str, int]
+    loss: float
+    exact: Gradients
+    flat: frozenset[int]
+
+
+class Judge(Protocol):
+    """A reference on one model and batch."""
+
+    facts: Mapping[str, Any]
+    """How it was computed, for the table's attrs."""
+
+    reruns: bool
+    """Whether it runs the model to judge; a run resets the buffers, which the graph of an earlier one may hold."""
+
+    def __call__(self, where: Sequence[int], gradient: Gradients) -> tuple[Deviation, Numbers]:
+        """Compares the parameters at these positions; the numbers are further columns."""
+
+
+class Reference(Protocol):
+    """What a surrogate gradient is compared with."""
+
+    @property
+    def label(self) -> str:
+        """As in the column ``reference``: the name, with the parameters that are not the usual ones."""
+
+    def prepare(self, native: Native) -> Judge:
+        """Computes it."""
+
+
+def labelled(name: str, reference: Any) -> str:
+    """A reference's name, with those of its parameters that are not the usual ones."""
+    values = {each.name: getattr(reference, each.name) for each in fields(reference)}
+    usual = {each.name: each.default for each in fields(reference)}
+    given = [f"{key}={value:g}" for key, value in values.items() if value != usual[key]]
+    return f"{name}({', '.join(given)})" if given else name
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Torch's own gradient of the untouched model.
+
+    Undefined for the parameters below a Heaviside, sign or round unit: the loss is flat through it, and the zero that
+    differentiation gives there is no direction to compare with.
+    """
+
+    @property
+    def label(self) -> str:
+        """``exact``."""
+        return "exact"
+
+    def prepare(self, native: Native) -> Judge:
+        """Already computed."""
+        return _Exact(native)
+
+
+@dataclass(frozen=True)
+class _Exact:
+    native: Native
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    reruns = False
+
+    def __call__(self, where: Sequence[int], gradient: Gradients) -> tuple[Deviation, Numbers]:
+        compared = deviation([gradient[i] for i in where], [self.native.exact[i] for i in where])
+        if self.native.flat.isdisjoint(where):
+            return compared, {}
+        return undirected(compared, flatness(self.native.activations)), {}
+
+
+def flatness(activations: Mapping[str, int]) -> str:
+    """Why the exact gradient is no reference below a step, and what to use instead."""
+    from .steps import FLAT, TWO_VALUED
+
+    ran = [name for name in activations if name in FLAT]
+    instead = "'finite-difference'" if set(ran) - set(TWO_VALUED) else "'smoothed', 'expected' or 'finite-difference'"
+    return (
+        f"the exact gradient is undefined here: the loss is flat through the model's {' and '.join(ran)} units, whose "
+        f"derivative is zero; use reference={instead}"
+    )
+
+
+def undirected(compared: Deviation, reason: str) -> Deviation:
+    """The same counts without a direction, for this reason."""
+    none: dict[str, Any] = dict.fromkeys(("cosine", "angle_degrees", "log10_magnitude_ratio", "directional_derivative"))
+    return replace(compared, **none, reason=reason)
+
+
+def named(given: Any, known: Mapping[str, Callable[[], Reference]], caller: str) -> Reference:
+    """A reference by its name, or the reference itself.
+
+    Raises:
+        Refused: there is none of that name.
+    """
+    if isinstance(given, str):
+        word = given.strip().casefold().replace("_", "-")
+        if word not in known:
+            raise Refused(f"{caller}(reference={given!r}): no reference has that name; {near(given, known)}.")
+        return known[word]()
+    if callable(getattr(given, "prepare", None)) and not isinstance(given, type):
+        return given  # type: ignore[no-any-return]
+    raise Refused(
+        f"{caller}(reference={given!r}): a {type(given).__name__} is no reference; give one of {', '.join(known)}, or "
+        f"e.g. Expected(sigma=0.5)."
+    )
+
+
+def positive(owner: str, name: str, value: object) -> None:
+    """Refuses what is no finite number above 0."""
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    if not numeric or not 0 < float(value) < float("inf"):  # type: ignore[arg-type]
+        raise Refused(f"{owner}({name}={value!r}): give a finite number above 0.")
+
+
+def whole(owner: str, name: str, value: object, least: int) -> None:
+    """Refuses what is no whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise Refused(f"{owner}({name}={value!r}): give a whole number of at least {least}.")
+
+
+def added(total: list[Tensor | None], part: Gradients, weight: float = 1.0) -> None:
+    """Adds a gradient to a running sum in float64; ``None`` is zero."""
+    for index, each in enumerate(part):
+        if each is not None:
+            held = total[index]
+            total[index] = weight * each.double() if held is None else held.add_(each.double(), alpha=weight)
