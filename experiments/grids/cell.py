@@ -24,7 +24,7 @@ class Cell:
         epochs: passes over the training samples.
         seed: of the initialisation, the order of samples and the noise of a random rule, each a stream of its own.
         momentum: as in ``torch.optim.SGD``.
-        data: name in ``DATASETS``; the network's own where empty.
+        data: name in ``DATASETS``, and ``NAME:2000`` for its first 2,000 samples; the network's own where empty.
     """
 
     network: str

@@ -97,11 +97,20 @@ def backward(model: nn.Module, cell: Cell, noise: torch.Generator) -> AbstractCo
 
 @lru_cache(maxsize=4)
 def samples(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> sets.Data:
-    """The data set of that name on a device; kept, because the cells of a grid share it."""
-    loaded = sets.load(name)
-    x, x_test = (each.to(device=device, dtype=dtype) for each in (loaded.train_inputs, loaded.test_inputs))
-    y, y_test = (each.to(device) for each in (loaded.train_targets, loaded.test_targets))
-    return sets.Data(loaded.name, x, y, x_test, y_test, loaded.source)
+    """The data set of that name on a device; kept, because the cells of a grid share it.
+
+    ``"mnist:2000"`` are the first 2,000 training samples and as many test samples, at most those that are there.
+
+    Raises:
+        Refused: there is none of that name, or the number is none.
+    """
+    whole, _, first = name.partition(":")
+    if first and not (first.isdecimal() and int(first) > 0):
+        raise Refused(f"data {name!r}: after the colon stands how many samples are taken, e.g. {whole}:2000.")
+    loaded, number = sets.load(whole), int(first) if first else None
+    x, x_test = (each[:number].to(device=device, dtype=dtype) for each in (loaded.train_inputs, loaded.test_inputs))
+    y, y_test = (each[:number].to(device) for each in (loaded.train_targets, loaded.test_targets))
+    return sets.Data(name, x, y, x_test, y_test, loaded.source)
 
 
 def _epoch(
@@ -134,10 +143,12 @@ def score(entry: Network, model: nn.Module, data: sets.Data, *, epoch: int, step
 
 def _means(entry: Network, model: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[float, float]:
     loss, right = 0.0, 0
+    model.eval()
     for x, y in _chunks(inputs, targets):
         outputs = model(x)
         loss += entry.criterion(outputs.double(), y).item() * len(x)
         right += entry.right(outputs, y)
+    model.train()
     return loss / len(inputs), right / len(inputs)
 
 

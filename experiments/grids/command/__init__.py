@@ -1,0 +1,1 @@
+"""``downslope grid``: its options, what it says before, during and after."""

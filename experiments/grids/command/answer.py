@@ -1,0 +1,107 @@
+"""``downslope grid``: what it says and does, from a grid and the options."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..grid import Grid
+from ..job import jobs
+from ..results import present
+from ..running.run import How, Ran, complete
+from . import pace, progress
+
+INTERRUPTED = 130
+"""Exit code of Ctrl-C, as shells have it."""
+
+WIDTH = 110
+"""Columns of the tables where stdout is no terminal."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user chose beside the grid.
+
+    Attributes:
+        out: folder of run folders; ``None`` keeps nothing.
+        how: where jobs run.
+        as_json: one JSON document on stdout instead of tables.
+    """
+
+    out: Path | None = None
+    how: How = How()  # noqa: RUF009
+    as_json: bool = False
+
+    def folder(self, grid: Grid) -> Path | None:
+        """The run folder of a grid."""
+        return None if self.out is None else self.out / grid.name
+
+
+def dry_run(grid: Grid, said: Said) -> None:
+    """Say the number of runs and the expected time."""
+    found = pace.expected(grid, said.folder(grid), said.how)
+    if said.as_json:
+        print(json.dumps(found.as_json(), indent=2, allow_nan=False))
+        return
+    done = f", {found.done} of them done" if found.done else ""
+    print(f"{grid.name}: {found.runs} runs in {found.jobs} jobs{done}.")
+    workers = f" with {said.how.workers} workers" if said.how.workers > 1 else ""
+    print(f"Expected, by {found.measured_by}: {progress.duration(found.wall_seconds)}{workers}.")
+    for pair, reason in grid.left_out().items():
+        print(f"Left out: {pair}: {reason}.")
+
+
+def run(grid: Grid, said: Said) -> None:
+    """Run what is missing and print what the whole says.
+
+    Raises:
+        SystemExit: with `INTERRUPTED`, after Ctrl-C.
+        Refused: as `complete`.
+    """
+    from rich.console import Console
+
+    with ExitStack() as stack:
+        folder = said.folder(grid) or Path(stack.enter_context(tempfile.TemporaryDirectory())) / grid.name
+        total = sum(job.epochs for job in jobs(grid, said.how.device))
+        started = time.perf_counter()
+        try:
+            with progress.shown(total) as advance:
+                ran = complete(grid, folder, said.how, progress=advance, begun=_skips)
+        except KeyboardInterrupt:
+            kept = f"the same command goes on from there ({folder})" if said.out else "without --out nothing is kept"
+            _tell(f"stopped; what was done is whole: {kept}.")
+            raise SystemExit(INTERRUPTED) from None
+        _summary(ran, time.perf_counter() - started, folder if said.out else None)
+    if said.as_json:
+        print(present.as_json(grid, ran.records, ran.seconds))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=WIDTH)
+        for each in present.shown_table(grid, ran.records):
+            console.print(each, highlight=False, soft_wrap=isinstance(each, str))
+
+
+def _skips(done: int, wanted: int) -> None:
+    if done:
+        _tell(f"{done} of {wanted} jobs are done already and are skipped.")
+
+
+def _summary(ran: Ran, seconds: float, folder: Path | None) -> None:
+    runs, diverged = len(ran.records), sum(record.diverged is not None for record in ran.records)
+    spent = sum(ran.seconds.values())
+    parts = [f"{runs} runs, {ran.fresh} of {len(ran.seconds)} jobs now, in {progress.duration(seconds)}"]
+    parts += [f"{progress.duration(spent)} of one-thread time in all"]
+    parts += [f"{diverged} diverged"] * bool(diverged)
+    parts += [f"{ran.strangers} results of other settings left alone"] * bool(ran.strangers)
+    parts += [f"kept in {folder}"] * (folder is not None)
+    _tell("; ".join(parts) + ".")
+
+
+def _tell(text: str) -> None:
+    print(f"downslope: {text}", file=sys.stderr, flush=True)

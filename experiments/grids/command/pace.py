@@ -1,0 +1,104 @@
+"""How long a grid will take: from the times of jobs that are done, else from a short calibration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..grid import Grid, own_data
+from ..job import Job, jobs, run
+from ..plain import samples
+from ..running.run import How
+from ..store.folder import opened
+
+STEPS = 12
+"""Steps of the calibration of a cell that is trained alone."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a call would do.
+
+    Attributes:
+        grid: what would be run.
+        runs, jobs: how many in all.
+        done: how many jobs are done already.
+        seconds: of one-thread time for what is missing.
+        wall_seconds: the same, shared by the workers.
+        measured_by: what the expectation rests on.
+    """
+
+    grid: Grid
+    runs: int
+    jobs: int
+    done: int
+    seconds: float
+    wall_seconds: float
+    measured_by: str
+
+    def as_json(self) -> dict[str, object]:
+        """One record."""
+        numbers = {name: getattr(self, name) for name in ("runs", "jobs", "done", "seconds", "wall_seconds")}
+        return {"grid": self.grid.name, **numbers, "measured_by": self.measured_by, "left_out": self.grid.left_out()}
+
+
+def expected(grid: Grid, folder: Path | None, how: How) -> Expected:
+    """What a call would do, without doing it; nothing is written.
+
+    Raises:
+        Refused: as `complete`, where the folder is there.
+    """
+    wanted = jobs(grid, how.device)
+    known: dict[str, float] = {}
+    if folder is not None and (folder / "folder.json").exists():
+        with opened(folder, grid.name, how.device) as store:
+            known = {job.key: store.seconds(job) for job in wanted if store.done(job)}
+    missing = [job for job in wanted if job.key not in known]
+    rates = _rates(wanted, known)
+    stored = set(rates)
+    for job in missing:
+        if _kind(job) not in rates:
+            rates[_kind(job)] = _calibrated(job)
+    seconds = sum(rates[_kind(job)] * job.epochs for job in missing)
+    stored_kinds = {_kind(job) for job in missing} & stored
+    by = "jobs that are done" if stored_kinds else "a short calibration"
+    runs = sum(len(job.cells) for job in wanted)
+    at_once = min(how.workers, len(missing)) or 1
+    return Expected(grid, runs, len(wanted), len(known), seconds, seconds / at_once, by)
+
+
+def _kind(job: Job) -> tuple[object, ...]:
+    """What decides the time of an epoch of one cell; the rule enters as tied or not."""
+    cell = job.cells[0]
+    return (cell.network, own_data(cell), cell.forward, cell.batch, cell.rule == "tied", len(job.cells), job.stages)
+
+
+def _rates(wanted: Sequence[Job], known: dict[str, float]) -> dict[tuple[object, ...], float]:
+    """Seconds an epoch of one cell, by kind of job, from those that are done."""
+    spent: dict[tuple[object, ...], list[tuple[float, int]]] = {}
+    for job in wanted:
+        if job.key in known:
+            spent.setdefault(_kind(job), []).append((known[job.key], job.epochs))
+    return {kind: sum(s for s, _ in each) / sum(e for _, e in each) for kind, each in spent.items()}
+
+
+def _calibrated(job: Job) -> float:
+    """Seconds an epoch of one cell, from a part of one."""
+    cell = job.cells[0]
+    data = own_data(cell).split(":")[0]
+    whole = len(samples(own_data(cell)).train_inputs)
+    part = min(whole, STEPS * cell.batch)
+    # Data sets that are read from files can be cut short; the others are small enough to be run whole.
+    if part < whole and data in ("mnist", "fashion-mnist"):
+        job = replace(job, cells=(replace(cell, data=f"{data}:{part}"),))
+    else:
+        part = whole
+    short = replace(job, cells=tuple(replace(each, epochs=1) for each in job.cells), stages=())
+    if short.task == "maximise":
+        short = replace(short, task="train", cells=short.cells[:1])
+    run(short)  # once to warm up: SymPy's plans, torch's first calls, the data
+    started = time.perf_counter()
+    run(short)
+    return (time.perf_counter() - started) * whole / part / len(short.cells)

@@ -1,0 +1,181 @@
+"""A grid: which cells are trained, as products of what is varied; and the part of it that a first look needs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ...analysis.errors import Refused, near
+from ...analysis.surrogates.lookup import activation, surrogate
+from ..networks import network
+from .cell import Cell
+from .plain import excluded
+
+Task = Literal["train", "maximise"]
+"""What is done for a cell: it is trained; or a network is trained tied and its inputs climb by the cell's rule."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A product: each network under each forward, learning rate, batch size and rule.
+
+    Attributes:
+        networks: names in ``NETWORKS``.
+        forwards: names in ``ACTIVATIONS``.
+        rules: as `Cell` takes them; the first of them that can be trained is what the others are compared with.
+        learning_rates: step sizes of SGD.
+        batches: samples a step.
+        epochs: passes over the training samples; for the task "maximise", of the training before.
+        momentum: of SGD.
+        data: as `Cell` takes it.
+    """
+
+    networks: tuple[str, ...]
+    forwards: tuple[str, ...]
+    rules: tuple[str, ...]
+    learning_rates: tuple[float, ...]
+    batches: tuple[int, ...]
+    epochs: int
+    momentum: float = 0.0
+    data: tuple[str, ...] = ("",)
+
+    def cells(self, seeds: Sequence[int]) -> Iterator[Cell]:
+        """Every combination, the seeds innermost."""
+        varied = (self.networks, self.data, self.forwards, self.learning_rates, self.batches, self.rules)
+        for name, data, forward, rate, batch, rule in itertools.product(*varied):
+            for seed in seeds:
+                yield Cell(name, forward, rule, rate, batch, self.epochs, seed, self.momentum, data)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One entry.
+
+    Attributes:
+        name: how the command line calls it.
+        title: what it asks, in one line.
+        blocks: what is trained.
+        seeds: each combination is run with each of them.
+        source: whose settings they are.
+        task: what is done for each cell.
+        glance: the blocks of ``--quick``: the same question, answered in a minute or less.
+        glance_seeds: the seeds of ``--quick``.
+        stages: when angle, magnitude and margin are measured: numbers of epochs, "middle" and "end"; empty where they
+            are not.
+    """
+
+    name: str
+    title: str
+    blocks: tuple[Block, ...]
+    seeds: tuple[int, ...]
+    source: str
+    task: Task = "train"
+    glance: tuple[Block, ...] = field(default=(), repr=False)
+    glance_seeds: tuple[int, ...] = (0, 1)
+    stages: tuple[str, ...] = ()
+
+    def quick(self) -> Grid:
+        """The same question, cut short."""
+        return replace(self, name=f"{self.name}-quick", blocks=self.glance, seeds=self.glance_seeds)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """The runs, each once, in the order of the tables; those that cannot be trained are left out."""
+        return tuple(cell for cell in self._all() if not excluded(cell))
+
+    def left_out(self) -> dict[str, str]:
+        """What cannot be trained, as ``"forward / rule"`` -> the reason."""
+        reasons = {f"{cell.forward} / {cell.rule}": excluded(cell) for cell in self._all()}
+        return {pair: reason for pair, reason in reasons.items() if reason}
+
+    def _all(self) -> dict[Cell, None]:
+        return dict.fromkeys(cell for block in self.blocks for cell in block.cells(self.seeds))
+
+    def varied(
+        self,
+        *,
+        forwards: Sequence[str] = (),
+        rules: Sequence[str] = (),
+        learning_rates: Sequence[float] = (),
+        batches: Sequence[int] = (),
+        epochs: int | None = None,
+        seeds: int | None = None,
+        stages: str = "",
+    ) -> Grid:
+        """The same grid with some of its axes replaced; what is empty or ``None`` stays as it is.
+
+        Args:
+            forwards: activations by name.
+            rules: "tied" and surrogates by name, with parameters.
+            learning_rates: step sizes of SGD.
+            batches: samples a step.
+            epochs: passes over the training samples.
+            seeds: how many seeds, from 0 on.
+            stages: when to measure, as `stages_of` reads it.
+
+        Raises:
+            Refused: a name is unknown, or a number is outside its range.
+        """
+        for forward in forwards:
+            activation(forward)
+        for rule in rules:
+            surrogate(rule, forwards[0] if forwards else "logistic")
+        _above_zero("--learning-rate", learning_rates)
+        _above_zero("--batch", batches)
+        _above_zero("--epochs", [] if epochs is None else [epochs])
+        _above_zero("--seeds", [] if seeds is None else [seeds])
+        axes = {
+            "forwards": tuple(forwards),
+            "rules": tuple(rules),
+            "learning_rates": tuple(learning_rates),
+            "batches": tuple(batches),
+            "epochs": epochs,
+        }
+        given = {axis: values for axis, values in axes.items() if values}
+        return replace(
+            self,
+            blocks=tuple(dict.fromkeys(replace(block, **given) for block in self.blocks)),  # type: ignore[arg-type]
+            seeds=self.seeds if seeds is None else tuple(range(seeds)),
+            stages=stages_of(stages) or self.stages,
+        )
+
+
+def _above_zero(option: str, values: Sequence[float]) -> None:
+    for value in values:
+        if not 0 < value < float("inf"):
+            raise Refused(f"{option} {value}: give a number above 0.")
+
+
+def grid(name: str) -> Grid:
+    """The grid of that name; ``NAME-quick`` is the quick one.
+
+    Raises:
+        Refused: there is none of that name.
+    """
+    from .catalogue import GRIDS
+
+    if name not in GRIDS:
+        raise Refused(f"there is no grid {name!r}: {near(name, GRIDS)}.")
+    return GRIDS[name]
+
+
+def stages_of(text: str) -> tuple[str, ...]:
+    """When to measure, from what the user typed: epochs by number, "middle" and "end", with commas between.
+
+    Raises:
+        Refused: a part is none of these.
+
+    >>> stages_of("0, 1,middle,end")
+    ('0', '1', 'middle', 'end')
+    """
+    parts = tuple(dict.fromkeys(part.strip() for part in text.split(","))) if text else ()
+    for part in parts:
+        if not (part.isdecimal() or part in ("middle", "end")):
+            raise Refused(f"--measure {text}: {part!r} is no epoch; write numbers, middle or end, e.g. 0,1,middle,end.")
+    return parts
+
+
+def own_data(cell: Cell) -> str:
+    """The data that the cell is trained on."""
+    return cell.data or network(cell.network).data

@@ -1,0 +1,82 @@
+"""What the command prints: the tables, their sentences, how long it took; and all of it as strict JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from ..grid import Grid
+from ..job import Record
+from .sentences import sentences, shown
+from .table import SCORES, Row, Score, table
+
+
+def document(grid: Grid, records: Sequence[Record]) -> dict[str, Any]:
+    """``{"cells": [...], "table": [...]}`` in a fixed order; no time is in it, so equal results are equal documents."""
+    rows = table(grid, records)
+    return {
+        "cells": [record.as_json() for record in records],
+        "table": [row.as_json() for row in rows],
+        "sentences": list(sentences(grid.task, rows)),
+        "left_out": grid.left_out(),
+    }
+
+
+def as_json(grid: Grid, records: Sequence[Record], times: Mapping[str, float]) -> str:
+    """The document, and apart from it the seconds of each job by its key."""
+    return json.dumps(document(grid, records) | {"times": dict(times)}, indent=2, allow_nan=False)
+
+
+def shown_table(grid: Grid, records: Sequence[Record]) -> Iterator[Table | str]:
+    """For each setting a table and its sentence; then what was left out."""
+    rows = table(grid, records)
+    said = sentences(grid.task, rows)
+    for (setting, group), sentence in zip(groupby(rows, key=lambda row: row.setting), said, strict=True):
+        yield _table(str(setting), list(group), SCORES[grid.task])
+        yield f"{sentence}\n"
+    for pair, reason in grid.left_out().items():
+        yield f"Left out: {pair}: {reason}."
+
+
+def _table(title: str, rows: Sequence[Row], score: Score) -> Table:
+    """The columns that hold something."""
+    found = Table(
+        title=f"{title}: mean ± 95% interval over seeds",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    written = [_cells(row, score) for row in rows]
+    columns = {heading: [cells[heading] for cells in written] for heading in _HEADINGS}
+    shown_columns = {heading: cells for heading, cells in columns.items() if any(cell != "-" for cell in cells)}
+    for heading in shown_columns:
+        text = score.title if heading == "score" else heading
+        left = heading in ("rule", "verdict")
+        found.add_column(text, justify="left" if left else "right", overflow="fold", no_wrap=True)
+    for cells in zip(*shown_columns.values(), strict=True):
+        found.add_row(*cells)
+    return found
+
+
+_HEADINGS = ("rule", "seeds", "diverged", "score", "loss", "difference", "Holm p", "verdict", "angle")
+
+
+def _cells(row: Row, score: Score) -> dict[str, str]:
+    """A row of the table by heading, "-" where there is nothing."""
+    return {
+        "rule": row.rule,
+        "seeds": f"{row.score.runs}",
+        "diverged": f"{row.diverged}" if row.diverged else "-",
+        "score": shown(row.score.value, row.score.half_width, score),
+        "loss": "-" if row.loss.value is None else f"{row.loss.value:.4f}",
+        "difference": shown(row.paired.difference.value, row.paired.difference.half_width, score),
+        "Holm p": "-" if row.p_holm is None else f"{row.p_holm:.2g}",
+        "verdict": row.verdict or "reference",
+        "angle": "-" if row.angle is None else f"{row.angle:.1f}",
+    }
