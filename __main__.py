@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from .analysis.errors import Refused
+from .experiments.grids.command.options import grid
 
 app = typer.Typer(
     name="downslope",
@@ -194,6 +195,9 @@ def margin(
         print(json.dumps(record, indent=2))
     else:
         table.show(record, Console())
+
+
+app.command()(grid)
 
 
 @app.command()
