@@ -24,8 +24,8 @@ from .cell import Cell, Outcome, Score
 SCORED = 10_000
 """At most so many samples of the training split, its first ones, are scored after an epoch; the test split is whole."""
 
-CHUNK = 1_000
-"""Samples scored at once: the activations of a convolutional network on a whole split would fill the memory."""
+CHUNK = 128
+"""Samples scored at once: the activations of a convolutional network then stay in the cache."""
 
 AtEpoch = Callable[[nn.Module, int], None]
 """Called with the model and the number of epochs done, 0 included; it must leave the parameters as they are."""
@@ -52,7 +52,8 @@ def train(
     entry = network(cell.network)
     data = samples(cell.data or entry.data, device, dtype)
     with training._one_thread():
-        model = initialised(cell, entry).to(device=device, dtype=dtype)
+        # Convolutions and their pooling take two thirds of the time in this layout; the weights' values are the same.
+        model = initialised(cell, entry).to(device=device, dtype=dtype, memory_format=torch.channels_last)
         order, noise = (training._generator(cell.seed, stream=stream) for stream in (1, 2))
         optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
         scores = [score(entry, model, data, epoch=0, step=0)]
