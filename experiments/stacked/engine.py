@@ -17,8 +17,8 @@ from ..data import Data
 from ..grids import plain
 from ..grids.cell import Cell, Outcome, Score
 from ..networks import network
+from .grouping import arranged, rules, shared
 from .grouping import groups as groups
-from .grouping import shared
 from .grouping import stackable as stackable
 from .losses import sums
 from .stack import Stack
@@ -90,7 +90,8 @@ def train(
             for chosen in _batches(orders, len(inputs), first.batch) if epoch else ():
                 rows = chosen.to(inputs.device).reshape(-1)
                 batch = inputs.index_select(0, rows).view(*chosen.shape, -1)
-                stack.step(batch, targets.index_select(0, rows).view(chosen.shape))
+                with stack.fast(first.batch):
+                    stack.step(batch, targets.index_select(0, rows).view(chosen.shape))
                 step += 1
                 if at_step is not None:
                     at_step(Runs(stack, diverged), step)
@@ -163,16 +164,16 @@ def _checked(cells: Sequence[Cell]) -> list[Cell]:
     if not cells or len(set(cells)) < len(cells) or len({shared(cell) for cell in cells}) > 1:
         raise Refused(
             f"train(cells=...): {len(cells)} cells that are not of one group. Runs that are stacked are different, and "
-            f"differ in seed and learning rate alone: take groups(cells)."
+            f"differ in seed, rule and learning rate alone: take groups(cells)."
         )
-    reason = plain.excluded(cells[0])
-    if reason:
-        raise Refused(f"{cells[0].network}, {cells[0].forward} / {cells[0].rule}: {reason}.")
-    ordered = sorted(cells, key=lambda cell: (cell.seed, cell.learning_rate))
-    counts = [sum(cell.seed == seed for cell in cells) for seed in {cell.seed for cell in cells}]
-    if len(set(counts)) > 1:
+    for cell in cells:
+        reason = plain.excluded(cell)
+        if reason:
+            raise Refused(f"{cell.network}, {cell.forward} / {cell.rule}: {reason}.")
+    ordered = arranged(cells)
+    if len(set(rules(ordered).values())) > 1:
         raise Refused(
-            f"train(cells=...): the seeds have {sorted(set(counts))} runs each; in a group they have equally many. "
+            f"train(cells=...): the seeds {list(rules(ordered))} have not the same rules, each for equally many runs. "
             f"Take groups(cells)."
         )
     return ordered

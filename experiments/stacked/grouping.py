@@ -1,14 +1,15 @@
 """Which runs are stacked: a group is the unit of work, and follows from the cells alone.
 
-The runs of a group share network, forward, rule, batch, epochs, momentum and data; they differ in the seed and the
-learning rate. Runs of one seed see the same samples in the same order, so a group is a block: so many seeds, and so
-many runs for each. A batched product may round differently with another number of runs; what is already done must
-therefore never change a group.
+The runs of a group share network, forward, batch, epochs, momentum and data; they differ in seed, rule and learning
+rate. The rule plays a part in one elementwise operation of a step alone, so that runs of several rules share the
+products. Runs of one seed see the same samples in the same order, so a group is a block: so many seeds, and for each
+the same rules. A batched product may round differently with another number of runs; what is already done must therefore
+never change a group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -16,9 +17,9 @@ from typing import Any
 from ..grids.cell import Cell
 from .layers import layers, stacked_layers
 
-_CACHE = 3 << 19
-"""Bytes of parameters and activations in a group. One for every machine, so that every machine makes the same groups;
-an L2 cache has 1 to 2 MiB, and a step touches the layers one after another."""
+_CACHE = 4 << 20
+"""Bytes of parameters and activations in a group. One for every machine, so that every machine makes the same groups.
+Larger than an L2 cache: what a group outgrows it by costs less than the calls that it saves, up to a few MiB."""
 
 _RUNS = 1000
 """At most so many runs a group: the cost of a call is then spread over enough of them, and progress still shows."""
@@ -49,8 +50,21 @@ def groups(cells: Sequence[Cell]) -> list[list[Cell]]:
 
 
 def shared(cell: Cell) -> Cell:
-    """What the runs of a group have in common: the cell with neither seed nor learning rate."""
-    return replace(cell, seed=0, learning_rate=0.0)
+    """What the runs of a group have in common: the cell with neither seed nor rule nor learning rate."""
+    return replace(cell, seed=0, rule="", learning_rate=0.0)
+
+
+def arranged(cells: Iterable[Cell]) -> list[Cell]:
+    """The cells seed by seed, and for each seed rule by rule."""
+    return sorted(cells, key=lambda cell: (cell.seed, cell.rule, cell.learning_rate))
+
+
+def rules(cells: Iterable[Cell]) -> dict[int, tuple[str, ...]]:
+    """The rule of each run of each seed."""
+    found: dict[int, tuple[str, ...]] = {}
+    for cell in cells:
+        found[cell.seed] = (*found.get(cell.seed, ()), cell.rule)
+    return found
 
 
 def most(cell: Cell) -> int:
@@ -61,14 +75,16 @@ def most(cell: Cell) -> int:
 
 
 def _blocks(cells: Sequence[Cell], limit: int) -> Iterator[list[Cell]]:
-    """Groups in which each seed has equally many runs, seed by seed, rates in order."""
+    """Groups in which each seed has the same rules, seed by seed."""
     seeds: dict[int, list[Cell]] = {}
-    for cell in sorted(cells, key=lambda cell: (cell.seed, cell.learning_rate)):
+    for cell in arranged(cells):
         seeds.setdefault(cell.seed, []).append(cell)
-    parts = [part for runs in seeds.values() for part in _parts(runs, limit)]
-    for count in sorted({len(part) for part in parts}, reverse=True):
-        equal = [part for part in parts if len(part) == count]
-        for block in _parts(equal, max(1, limit // count)):
+    alike: dict[tuple[str, ...], list[Sequence[Cell]]] = {}
+    for runs in seeds.values():
+        for part in _parts(runs, limit):
+            alike.setdefault(tuple(cell.rule for cell in part), []).append(part)
+    for equal in alike.values():
+        for block in _parts(equal, max(1, limit // len(equal[0]))):
             yield [cell for part in block for cell in part]
 
 

@@ -7,20 +7,20 @@ gradient of the outputs, in which everything after it is linear.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ...analysis.surrogates.lookup import TIED, surrogate
 from ..grids import plain
 from ..grids.cell import Cell
 from ..networks import network
-from .factor import Times, native, ruled, split
+from . import products
+from .backward.rules import backwards
 from .layers import stacked_layers
 from .losses import Gradient
-from .noise import Noise
 
 
 @dataclass
@@ -54,8 +54,9 @@ class Stack:
         self.parameters = tuple(self._stacked(layer.name, starts) for layer in self.layers)
         rates = [cell.learning_rate for cell in cells]
         self._rates = torch.tensor(rates, dtype=dtype, device=device).view(len(self.seeds), -1, 1, 1)
-        self._backward, self._noise, self._places = self._rule(first)
+        self._rules, self._noises = backwards(self.cells, self.layers, device, dtype)
         self._spaces: dict[int, list[Space]] = {}
+        self._fast: dict[int, bool] = {}
 
     def step(self, inputs: Tensor, targets: Tensor) -> None:
         """One step of gradient descent of every run.
@@ -74,22 +75,38 @@ class Stack:
             if held.bias is not None:
                 space.u.add_(held.bias)
             space.value = below = layer.value(space.u, space.out)
-        noise = None if self._noise is None else self._noise.step(samples)
+        for noise in self._noises:
+            noise.draw(samples)
         grid = (len(self.seeds), -1, self.layers[-1].outputs, samples)
         upstream = self._gradient(spaces[-1].value.view(grid), targets).mul_(self._rates / samples)
         for depth in range(len(self.layers) - 1, -1, -1):
             layer, held, space = self.layers[depth], self.parameters[depth], spaces[depth]
             grid = (len(self.seeds), -1, layer.outputs, samples)
-            times, place = self._backward[depth], self._places[depth]
-            if times is not None:
-                drawn = [] if noise is None or place is None else [each[:, None] for each in noise[place]]
-                upstream = times(upstream.view(grid), space.u.view(grid), space.value.view(grid), drawn)
-            delta = upstream.reshape(-1, layer.outputs, samples)
+            upstream, u, value = (each.view(grid) for each in (upstream, space.u, space.value))
+            for rule in self._rules[depth]:
+                rule(upstream, u, value)
+            delta = upstream.view(-1, layer.outputs, samples)
             if depth:
                 upstream = torch.bmm(held.weight.mT, delta, out=spaces[depth - 1].upstream)
                 self._descend(held, delta, spaces[depth - 1].value.mT)
             else:
                 self._descend(held, delta, inputs)
+
+    def fast(self, samples: int) -> AbstractContextManager[None]:
+        """A block in which steps of so many samples take the faster products; see `products`."""
+        if samples not in self._fast:
+            self._fast[samples] = products.faster(self._shapes(samples), self.device, self.dtype)
+        return products.allowed(self._fast[samples])
+
+    def _shapes(self, samples: int) -> Iterator[products.Shape]:
+        runs = len(self.cells)
+        for depth, layer in enumerate(self.layers):
+            count = runs if depth else len(self.seeds)
+            rows = layer.outputs * runs // count
+            yield count, rows, layer.inputs, samples
+            yield count, rows, samples, layer.inputs
+            if depth:
+                yield runs, layer.inputs, layer.outputs, samples
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs [runs, outputs, samples] of every run for the same inputs [samples, features]."""
@@ -158,25 +175,6 @@ class Stack:
         if not self._momentum:
             return Parameters(weight, bias, None, None)
         return Parameters(weight, bias, torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias))
-
-    def _rule(self, cell: Cell) -> tuple[list[Times | None], Noise | None, list[int | None]]:
-        """The backward of each layer's activation, the noise, and which of its places each layer is."""
-        factor = None if cell.rule == TIED else split(surrogate(cell.rule, cell.forward).formula)
-        backward: list[Times | None] = []
-        places: list[int | None] = []
-        widths: list[int] = []
-        for layer in self.layers:
-            drawn = factor is not None and layer.ruled and bool(factor.symbols)
-            places.append(len(widths) if drawn else None)
-            widths += [layer.outputs] if drawn else []
-            if layer.activation is None:
-                backward.append(None)
-            else:
-                backward.append(ruled(factor) if factor is not None and layer.ruled else native(layer.activation))
-        if not widths or factor is None:
-            return backward, None, places
-        dtype = self.dtype if factor.bare else torch.float64
-        return backward, Noise(self.seeds, factor.symbols, widths, self.device, dtype), places
 
     def _space(self, units: int, samples: int) -> Space:
         made = [torch.empty(len(self.cells), units, samples, dtype=self.dtype, device=self.device) for _ in range(3)]

@@ -13,10 +13,10 @@ import torch
 from sympy.stats.rv import RandomSymbol
 from torch import Tensor
 
-from ...analysis.gradients.untie.function import mix
-from ...analysis.gradients.untie.mode import Seeds
-from ...analysis.surrogates.formula.numerics.draws import draw
-from .. import training
+from ....analysis.gradients.untie.function import mix
+from ....analysis.gradients.untie.mode import Seeds
+from ....analysis.surrogates.formula.numerics.draws import draw
+from ... import training
 
 _STREAM = 2
 
@@ -26,7 +26,7 @@ class Noise:
 
     Args:
         seeds: of the runs.
-        symbols: of the rule, by name.
+        symbols: of the rule, by name; rules with the same symbols have the same draws.
         widths: units of each place where the rule stands, in the order of the forward.
         device: where they are drawn.
         dtype: in which they are wanted.
@@ -44,24 +44,21 @@ class Noise:
         self._symbols, self._widths, self._device, self._dtype = symbols, widths, device, dtype
         self._own = torch.Generator(device=device)
         self._drawn: dict[int, list[list[Tensor]]] = {}
+        self.places: list[list[Tensor]] = []
 
-    def step(self, samples: int) -> list[list[Tensor]]:
-        """For each place and symbol the draws of one step, [seeds, units, samples]; the next step overwrites them."""
-        drawn = self._drawn.get(samples)
-        if drawn is None:
-            drawn = self._drawn[samples] = [
-                [
-                    torch.empty((len(self._generators), units, samples), dtype=self._dtype, device=self._device)
-                    for _ in self._symbols
-                ]
-                for units in self._widths
-            ]
-        for run, generator in enumerate(self._generators):
+    def draw(self, samples: int) -> None:
+        """Puts into ``places``, for each place and symbol, the draws of one step: [seeds, 1, units, samples]."""
+        if samples not in self._drawn:
+            self._drawn[samples] = [[self._room(units, samples) for _ in self._symbols] for units in self._widths]
+        self.places = self._drawn[samples]
+        for number, generator in enumerate(self._generators):
             seeds = Seeds(generator)
-            for units, place in zip(self._widths, drawn, strict=True):
+            for units, place in zip(self._widths, self.places, strict=True):
                 self._own.manual_seed(mix(seeds.next(), 0, 0))
                 for symbol, kept in zip(self._symbols, place, strict=True):
                     values = draw(symbol, (samples, units), self._device, self._own)
-                    kept[run].copy_(values.to(self._dtype).T)
+                    kept[number, 0].copy_(values.to(self._dtype).T)
             seeds.close()
-        return drawn
+
+    def _room(self, units: int, samples: int) -> Tensor:
+        return torch.empty((len(self._generators), 1, units, samples), dtype=self._dtype, device=self._device)

@@ -16,8 +16,8 @@ import torch
 from sympy.stats.rv import RandomSymbol
 from torch import Tensor, nn
 
-from ...analysis.surrogates.formula.numerics.plans import choose
-from ...analysis.surrogates.formula.steps.writer import noise_of
+from ....analysis.surrogates.formula.numerics.plans import choose
+from ....analysis.surrogates.formula.steps.writer import noise_of
 
 _aten = torch.ops.aten
 
