@@ -115,10 +115,7 @@ class Backward:
         assert preactivation is not None
         if not chosen.random:
             return (upstream * chosen.surrogate(preactivation)).to(preactivation.dtype)
-        # A generator of its own for every call, choice and draw: neither the order nor the thread of the backward
-        # matters, and a second backward over the same graph repeats the draw.
-        generator = torch.Generator(device=preactivation.device)
-        generator.manual_seed(mix(self.seed, choice, draw))
+        generator = draws_of(self.seed, choice, draw, preactivation.device)
         return (upstream * chosen.surrogate(preactivation, generator=generator)).to(preactivation.dtype)
 
 
@@ -201,6 +198,15 @@ def _preactivation(ctx: Any) -> torch.Tensor | None:
             "backward inside the block."
         )
     return rest[0] if rest else None
+
+
+def draws_of(seed: int, choice: int, draw: int, device: torch.device) -> torch.Generator:
+    """The generator of one call's noise, for one surrogate and draw.
+
+    Each has its own: neither the order nor the thread of the backward matters, and a second backward over the same
+    graph repeats the draw.
+    """
+    return torch.Generator(device=device).manual_seed(mix(seed, choice, draw))
 
 
 def mix(*numbers: int) -> int:

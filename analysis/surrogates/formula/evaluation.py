@@ -66,7 +66,10 @@ def evaluate(formula: sp.Expr, preactivation: Any, *, generator: torch.Generator
         raise Refused(f"preactivation has layout {preactivation.layout}: a formula is not 0 where nothing is stored.")
     noise: tuple[torch.Tensor, ...] = ()
     if symbols := noise_of(formula):
-        noise = _Noise.apply(preactivation, symbols, generator)  # type: ignore[no-untyped-call]
+        if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
+            noise = _Noise.apply(preactivation, symbols, generator)  # type: ignore[no-untyped-call]
+        else:
+            noise = tuple(draw(symbol, preactivation.shape, preactivation.device, generator) for symbol in symbols)
     return _value(formula, preactivation, noise)
 
 

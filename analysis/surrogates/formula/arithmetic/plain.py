@@ -48,16 +48,24 @@ def neighbour(value: Tensor, steps: int) -> Tensor:
     return torch.where(order < 0, lowest - order, order).to(integers).view(value.dtype)
 
 
-def _compare(relation: Callable[[Any, Any], Any], bound: sp.Expr, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def comparison(
+    relation: Callable[[Any, Any], Any], bound: sp.Expr, dtype: torch.dtype
+) -> tuple[Callable[[Any, Any], Any], float]:
+    """The relation and the float of the dtype with which a comparison says of every float what ``bound`` says of it."""
     below = _below(bound, dtype)
     above = -_below(-bound, dtype)
     if below == above:
-        return lambda x: relation(x, below)
+        return relation, below
     if relation in (operator.lt, operator.le):
-        return lambda x: x <= below
+        return operator.le, below
     if relation in (operator.gt, operator.ge):
-        return lambda x: x >= above
-    return lambda x: relation(x, torch.nan)
+        return operator.ge, above
+    return relation, torch.nan
+
+
+def _compare(relation: Callable[[Any, Any], Any], bound: sp.Expr, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    relation, number = comparison(relation, bound, dtype)
+    return lambda x: relation(x, number)
 
 
 def _choose(dtype: torch.dtype) -> Callable[[Tensor, Value, Value], Tensor]:

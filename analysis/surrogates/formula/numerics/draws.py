@@ -22,20 +22,22 @@ class _Source:
     """Uniform and normal numbers of one shape, from one generator, on one device."""
 
     def __init__(self, shape: Sequence[int], device: torch.device, generator: torch.Generator | None) -> None:
-        self._like = torch.empty(tuple(shape), dtype=torch.float64, device=device)
-        self._generator = generator
+        self._shape, self._device, self._generator = tuple(shape), device, generator
+
+    def _empty(self) -> Tensor:
+        return torch.empty(self._shape, dtype=torch.float64, device=self._device)
 
     def uniform(self) -> Tensor:
         """U(0, 1) without 0."""
-        return torch.empty_like(self._like).uniform_(generator=self._generator).add_(2.0**-54)
+        return self._empty().uniform_(generator=self._generator).add_(2.0**-54)
 
     def normal(self) -> Tensor:
         """N(0, 1)."""
-        return torch.empty_like(self._like).normal_(generator=self._generator)
+        return self._empty().normal_(generator=self._generator)
 
     def gamma(self, shape: float) -> Tensor:
         """Gamma of this shape and scale 1."""
-        return torch._standard_gamma(torch.full_like(self._like, shape), generator=self._generator)
+        return torch._standard_gamma(self._empty().fill_(shape), generator=self._generator)
 
 
 def _triangular(source: _Source, low: float, high: float, mode: float) -> Tensor:
@@ -62,8 +64,12 @@ def _logistic(source: _Source, centre: float, width: float) -> Tensor:
     return centre + width * (uniform.log() - (-uniform).log1p())
 
 
+def _scaled(drawn: Tensor, centre: float, width: float) -> Tensor:
+    return drawn if (centre, width) == (0, 1) else drawn.mul_(width).add_(centre)
+
+
 _DRAWS: dict[str, _Draw] = {
-    "Uniform": lambda source, low, high: low + (high - low) * source.uniform(),
+    "Uniform": lambda source, low, high: _scaled(source.uniform(), low, high - low),
     "Normal": lambda source, mean, deviation: mean + deviation * source.normal(),
     "LogNormal": lambda source, mean, deviation: (mean + deviation * source.normal()).exp(),
     "Exponential": lambda source, rate: -source.uniform().log() / rate,

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 from typing import Any
 
 import sympy as sp
 import torch
 from torch import Tensor
 
-from ..arithmetic import paired, plain
+from ..arithmetic import masked, paired, plain
 from ..arithmetic.wide.pairs import Pair
 from ..steps.forms import bounded, canonical, saturating
 from ..steps.program import Program
@@ -28,7 +29,9 @@ from .draws import draw
 LIMITS = {torch.float64: 2.5, torch.float32: 1.5, torch.bfloat16: 0.5, torch.float16: 0.5}
 """Units in the last place that a plan may be off the rounded right value at the probe's points."""
 
-_PART = 1 << 14  # entries
+# Entries of so many bytes that are worked on at a time: 96 KiB, as for 128 KiB malloc may ask the system each time.
+_PARTS = {8: 12 << 10, 4: 24 << 10, 2: 48 << 10}
+_WITHIN = 2.0**-20  # of the dtype's largest number
 _EXCEPTIONS = 3  # so many single inputs may be looked up, e.g. 0 for sin(u) / u
 
 Plan = Callable[..., Tensor]
@@ -56,8 +59,8 @@ def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
     generator = torch.Generator().manual_seed(1)
     noise = [draw(symbol, points.shape, points.device, generator) for symbol in noise_of(formula)]
     right = accurate.values(formula, dtype, [points.to(torch.float64), *noise])
-    for rung, plan in _rungs(codes, dtype):
-        for variant in _variants(plan, points, noise, right):
+    for rung, plan, variants in _rungs(codes, dtype):
+        for variant in variants(plan, points, noise, right):
             if bool(near(variant(points, *noise), right).all()):
                 return Choice(rung, variant)
     if dtype.itemsize == 2 and not noise:
@@ -74,7 +77,11 @@ def near(value: Tensor, right: Tensor) -> Tensor:
     return close | (given == wanted) | (given.isnan() & wanted.isnan())
 
 
-def _rungs(codes: Sequence[Program], dtype: torch.dtype) -> Iterator[tuple[str, Plan]]:
+_Rung = tuple[str, Plan, Callable[..., Iterator[Plan]]]
+
+
+def _rungs(codes: Sequence[Program], dtype: torch.dtype) -> Iterator[_Rung]:
+    """Rung, plan, and what is tried of the plan."""
     if dtype.itemsize == 2:
         if all(step.operation in plain.SAME_EVERYWHERE for step in codes[0].steps):
             yield from _in_floats("plain", codes[:1], dtype)
@@ -82,26 +89,45 @@ def _rungs(codes: Sequence[Program], dtype: torch.dtype) -> Iterator[tuple[str, 
             return  # a table is as fast, and every entry of it is right
     if dtype == torch.float32:
         yield from _in_floats("plain", codes, dtype)
-    for rung, plan in _in_floats("float64", codes, torch.float64):
-        yield rung, plan if dtype == torch.float64 else _in_parts(plan)
+    yield from _in_floats("float64", codes, torch.float64)
     for code in codes:
-        yield "paired", _in_parts(_in_pairs(code))
+        yield "paired", _in_parts(_in_pairs(code), torch.float64), _variants
 
 
-def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Iterator[tuple[str, Plan]]:
-    """torch's operations in one dtype."""
+def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Iterator[_Rung]:
+    """torch's operations in one dtype; where there is a choice, first without branches."""
     for code in codes:
         try:
+            if any(step.operation == "compare" for step in code.steps):
+                run = code.bind(partial(masked.arithmetic, dtype=dtype))
+                for within, guarded in product((False, True), (False, True)):
+                    yield rung, _in_parts(_in_one_dtype(run, dtype, guarded, within), dtype), _as_it_is
             run = code.bind(partial(plain.arithmetic, dtype=dtype))
+            yield rung, _in_parts(_in_one_dtype(run, dtype), dtype), _variants
         except plain.Unfit:
             continue
 
-        def plan(u: Tensor, *noise: Tensor, run: Callable[..., Any] = run) -> Tensor:
-            value = run([u.to(dtype), *(number.to(dtype) for number in noise)])
-            value = value.to(u.dtype) if isinstance(value, Tensor) else value
-            return torch.clamp(u, value, value)  # the value, but NaN where u is NaN
 
-        yield rung, plan
+def _in_one_dtype(
+    run: Callable[[Sequence[Any]], Any], dtype: torch.dtype, guarded: bool = True, within: bool = False
+) -> Plan:
+    """A bound program.
+
+    Args:
+        run: it.
+        dtype: what it works in.
+        guarded: whether NaN is put in where u is NaN.
+        within: whether u is first brought within a reach where it can be doubled twenty times without overflow.
+    """
+    reach = torch.finfo(dtype).max * _WITHIN
+
+    def plan(u: Tensor, *noise: Tensor) -> Tensor:
+        near = u.to(dtype).clamp(-reach, reach) if within else u.to(dtype)
+        value = run([near, *(number.to(dtype) for number in noise)])
+        value = value.to(u.dtype) if isinstance(value, Tensor) else value
+        return torch.clamp(u, value, value) if guarded else value
+
+    return plan
 
 
 def _in_pairs(code: Program) -> Plan:
@@ -119,15 +145,19 @@ def _in_pairs(code: Program) -> Plan:
     return plan
 
 
-def _in_parts(plan: Plan) -> Plan:
-    """A plan with many temporary tensors, on a CPU part by part, so that they stay in the cache."""
+def _in_parts(plan: Plan, dtype: torch.dtype) -> Plan:
+    """A plan has temporary tensors: on a CPU it goes part by part, so that they stay in the cache and are small."""
+    part = _PARTS[dtype.itemsize]
 
     def parts(u: Tensor, *noise: Tensor) -> Tensor:
-        size = _PART * torch.get_num_threads()
-        if u.device.type != "cpu" or u.numel() <= size or any(number.shape != u.shape for number in noise):
+        size = part * torch.get_num_threads()
+        if u.numel() <= 2 * size or u.device.type != "cpu" or any(number.shape != u.shape for number in noise):
             return plan(u, *noise)
+        result = torch.empty(u.shape, dtype=u.dtype)
         pieces = zip(*(torch.split(each.reshape(-1), size) for each in (u, *noise)), strict=True)
-        return torch.cat([plan(*piece) for piece in pieces]).view(u.shape)
+        for into, piece in zip(torch.split(result.view(-1), size), pieces, strict=True):
+            into.copy_(plan(*piece))
+        return result
 
     return parts
 
@@ -144,6 +174,11 @@ def _in_table(right: Tensor) -> Plan:
         return on(u.device).index_select(0, bits).view(u.shape)
 
     return plan
+
+
+def _as_it_is(plan: Plan, *_: Any) -> Iterator[Plan]:
+    """The plan alone."""
+    yield plan
 
 
 def _variants(plan: Plan, points: Tensor, noise: Sequence[Tensor], right: Tensor) -> Iterator[Plan]:
