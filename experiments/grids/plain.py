@@ -52,16 +52,13 @@ def train(
     entry = network(cell.network)
     data = samples(cell.data or entry.data, device, dtype)
     with training._one_thread():
-        # Convolutions and their pooling take two thirds of the time in this layout; the weights' values are the same.
-        model = initialised(cell, entry).to(device=device, dtype=dtype, memory_format=torch.channels_last)
-        order, noise = (training._generator(cell.seed, stream=stream) for stream in (1, 2))
-        optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
+        model, optimizer, (order, noise) = prepared(cell, device, dtype)
         scores = [score(entry, model, data, epoch=0, step=0)]
         step, diverged = 0, None
         for epoch in range(cell.epochs + 1):
             if epoch:
                 with backward(model, cell, noise):
-                    step += _epoch(entry, model, optimizer, data, cell.batch, order)
+                    step += steps(entry, model, optimizer, data, cell.batch, order)
                 found = score(entry, model, data, epoch=epoch, step=step)
                 if not finite(model, found):
                     diverged = epoch
@@ -71,6 +68,16 @@ def train(
                 at_epoch(model, epoch)
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     return Outcome(cell, tuple(scores), diverged, weights)
+
+
+def prepared(
+    cell: Cell, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[nn.Module, torch.optim.Optimizer, tuple[torch.Generator, torch.Generator]]:
+    """The model at its initialisation, its optimiser, and the generators of the order of samples and of the noise."""
+    # Convolutions and their pooling take two thirds of the time in this layout; the weights' values are the same.
+    model = initialised(cell, network(cell.network)).to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
+    return model, optimizer, (training._generator(cell.seed, stream=1), training._generator(cell.seed, stream=2))
 
 
 def excluded(cell: Cell) -> str:
@@ -114,7 +121,7 @@ def samples(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) 
     return sets.Data(name, x, y, x_test, y_test, loaded.source)
 
 
-def _epoch(
+def steps(
     entry: Network,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -122,6 +129,7 @@ def _epoch(
     batch: int,
     order: torch.Generator,
 ) -> int:
+    """Train for one epoch in the given order; the number of steps that it took."""
     inputs, targets = data.train
     shuffled = torch.randperm(len(inputs), generator=order).to(inputs.device)
     starts = range(0, len(inputs), batch)

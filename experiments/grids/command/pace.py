@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ... import training
+from ...networks import network
+from ...stacked import engine
+from .. import plain
+from ..cell import Cell
 from ..grid import Grid, own_data
-from ..job import Job, jobs, run
-from ..plain import samples
+from ..job import Job, jobs
 from ..running.run import How
 from ..store.folder import opened
 
 STEPS = 12
-"""Steps of the calibration of a cell that is trained alone."""
+"""Steps that the calibration of a cell takes that is trained alone."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +89,45 @@ def _rates(wanted: Sequence[Job], known: dict[str, float]) -> dict[tuple[object,
 
 
 def _calibrated(job: Job) -> float:
-    """Seconds an epoch of one cell, from a part of one."""
+    """Seconds an epoch of one cell; measurements, which are few, do not enter."""
     cell = job.cells[0]
-    data = own_data(cell).split(":")[0]
-    whole = len(samples(own_data(cell)).train_inputs)
-    part = min(whole, STEPS * cell.batch)
-    # Data sets that are read from files can be cut short; the others are small enough to be run whole.
-    if part < whole and data in ("mnist", "fashion-mnist"):
-        job = replace(job, cells=(replace(cell, data=f"{data}:{part}"),))
-    else:
-        part = whole
-    short = replace(job, cells=tuple(replace(each, epochs=1) for each in job.cells), stages=())
-    if short.task == "maximise":
-        short = replace(short, task="train", cells=short.cells[:1])
-    run(short)  # once to warm up: SymPy's plans, torch's first calls, the data
-    started = time.perf_counter()
-    run(short)
-    return (time.perf_counter() - started) * whole / part / len(short.cells)
+    if job.task == "train" and engine.stackable(cell):
+        return _stacked(job)
+    return _alone(cell, job.device) / (len(job.cells) if job.task == "maximise" else 1)
+
+
+def _stacked(job: Job) -> float:
+    """From the difference of two and one epochs of the whole job: what is done once does not enter."""
+    spent: list[float] = []
+    for epochs in (1, 1, 2):  # once to warm up: SymPy's plans, torch's first calls, the data
+        cells = [replace(cell, epochs=epochs) for cell in job.cells]
+        started = time.perf_counter()
+        engine.train(cells, device=job.device)
+        spent.append(time.perf_counter() - started)
+    return max(spent[2] - spent[1], 1e-6) / len(job.cells)
+
+
+def _alone(cell: Cell, device: str) -> float:
+    """From a few steps of the plain loop and the scores of a few samples."""
+    entry, whole = network(cell.network), plain.samples(own_data(cell), device)
+    part = min(STEPS * cell.batch, len(whole.train_inputs), len(whole.test_inputs))
+    few = replace(
+        whole,
+        train_inputs=whole.train_inputs[:part],
+        train_targets=whole.train_targets[:part],
+        test_inputs=whole.test_inputs[:part],
+        test_targets=whole.test_targets[:part],
+    )
+    spent: list[tuple[float, float]] = []
+    with training._one_thread():
+        model, optimizer, (order, noise) = plain.prepared(cell, device)
+        for _ in range(2):
+            started = time.perf_counter()
+            with plain.backward(model, cell, noise):
+                plain.steps(entry, model, optimizer, few, cell.batch, order)
+            stepped = time.perf_counter()
+            plain.score(entry, model, few, epoch=0, step=0)
+            spent.append((stepped - started, time.perf_counter() - stepped))
+    stepping, scoring = spent[-1]
+    train, test = len(whole.train_inputs), len(whole.test_inputs)
+    return stepping * train / part + scoring * (min(train, plain.SCORED) + test) / (min(part, plain.SCORED) + part)
