@@ -46,7 +46,8 @@ def untouched(model: nn.Module, owned: Sequence[nn.Parameter], seed: int) -> Ite
     def again() -> None:
         with torch.no_grad():
             for buffer, held in buffers.values():
-                buffer.copy_(held)
+                if not torch.equal(buffer, held):  # a write would void the graph of an earlier run
+                    buffer.copy_(held)
         torch.manual_seed(seed)
 
     with torch.random.fork_rng(devices=devices), torch.enable_grad():

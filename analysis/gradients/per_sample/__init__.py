@@ -1,0 +1,1 @@
+"""One gradient a sample, compared without being formed: what the mean over a batch hides."""

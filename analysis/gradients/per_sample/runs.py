@@ -1,0 +1,152 @@
+"""One forward, and the backwards that start at its outputs with a derivative of the loss that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from ...errors import Refused
+from ..inputs import scalar
+from ..untie.untied import Choice, Untied
+from .maps.graph import Uses, uses
+from .maps.products import Products, beside, products, together
+
+Loss = Callable[[Any, Any], Tensor]
+
+
+class Outputs:
+    """What the model returned: the tensors in it that have a gradient, [B, ...] each.
+
+    Raises:
+        Refused: they do not count one number of samples in their first dimensions, or there are none.
+    """
+
+    def __init__(self, returned: Any) -> None:
+        self._leaves, self._tree = tree_flatten(returned)
+        self._places = [i for i, each in enumerate(self._leaves) if isinstance(each, Tensor) and each.requires_grad]
+        self.tensors: list[Tensor] = [self._leaves[i] for i in self._places]
+        shapes = [tuple(each.shape) for each in self.tensors]
+        if not shapes:
+            raise Refused("per_sample(model=...): the model's output does not depend on any trained parameter.")
+        if any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+            raise Refused(
+                f"per_sample(model=...): the output has the shape {', '.join(map(str, shapes))}, and the first "
+                f"dimension of each part must count the samples of the batch."
+            )
+        self.samples: int = shapes[0][0]
+
+    def put(self, tensors: Sequence[Tensor]) -> Any:
+        """The output with other tensors in its place."""
+        leaves = list(self._leaves)
+        for i, each in zip(self._places, tensors, strict=True):
+            leaves[i] = each
+        return tree_unflatten(leaves, self._tree)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The loss at some outputs."""
+
+    value: Tensor
+    derivative: list[Tensor | None]
+
+
+def taken(loss: Loss, outputs: Outputs, tensors: Sequence[Tensor], target: Any, model: nn.Module) -> Taken:
+    """The loss as a function of the outputs alone, and its derivative by them; ``None`` by what it does not use.
+
+    Raises:
+        Refused: it is no finite scalar, depends on no output, or depends on the parameters in another way too.
+    """
+    leaves = [each.detach().requires_grad_() for each in tensors]
+    value = scalar(loss(outputs.put([each.clone() for each in leaves]), target), "per_sample")
+    if not value.requires_grad:
+        raise Refused("per_sample(loss=...): the loss does not depend on any trained parameter, so it has no gradient.")
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    known = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    straight = uses([value.grad_fn], known)
+    for parameter in known:
+        if straight.reached(parameter):
+            raise Refused(
+                f"per_sample(loss=...): the loss depends on the parameter {names[id(parameter)]} directly, not only "
+                f"through the model's output, and that part of the gradient belongs to no sample. Leave it out (weight "
+                f"decay, for instance)."
+            )
+    return Taken(value.detach(), list(torch.autograd.grad(value, leaves, allow_unused=True)))
+
+
+class Run:
+    """The graph of one forward.
+
+    Args:
+        outputs: of the forward.
+        derivative: of the loss by them.
+        parameters: those that require a gradient.
+    """
+
+    def __init__(self, outputs: Outputs, derivative: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> None:
+        pairs = [(o, g) for o, g in zip(outputs.tensors, derivative, strict=True) if g is not None]
+        self._outputs, self._derivative = [o for o, _ in pairs], [g for _, g in pairs]
+        self.samples = outputs.samples
+        self.uses: Uses = uses([each.grad_fn for each in self._outputs], parameters)
+
+    def value(self, by: Tensor | None = None) -> Tensor:
+        """A scalar whose derivative by the outputs is the loss's, times a factor for each sample."""
+        total: Any = 0
+        for output, derivative in zip(self._outputs, self._derivative, strict=True):
+            seed = (
+                derivative
+                if by is None
+                else derivative * by.to(derivative.dtype).reshape(-1, *(1,) * (derivative.ndim - 1))
+            )
+            total = total + (output * seed).sum()
+        return total  # type: ignore[no-any-return]
+
+    def errors(self, maps: Sequence[int], by: Tensor | None = None) -> list[Tensor]:
+        """The error signals at these maps, row by row."""
+        if not maps:
+            return []
+        chosen = [self.uses.maps[i] for i in maps]
+        found = torch.autograd.grad(self.value(by), [each.edge for each in chosen], retain_graph=True)
+        return [each.rows(error) for each, error in zip(chosen, found, strict=True)]
+
+    def replay(self, untied: Untied, maps: Sequence[int], draws: int) -> Iterator[tuple[Choice, list[Tensor]]]:
+        """The error signals at these maps under each surrogate and draw."""
+        chosen = [self.uses.maps[i] for i in maps]
+        edges: list[Any] = [each.edge for each in chosen]
+        if not edges:
+            edges = [self._outputs[0]]
+        for choice, found in untied.replay(self.value(), edges, draws=draws):
+            yield choice, [each.rows(error) for each, error in zip(chosen, found, strict=False) if error is not None]
+
+    def alone(self, parameters: Sequence[Tensor], sample: int) -> list[Tensor]:
+        """One sample's gradient by these parameters: a backward of the whole batch with the other samples masked."""
+        mask = torch.zeros(len(self._outputs[0]), device=self._outputs[0].device)
+        mask[sample] = 1
+        found = torch.autograd.grad(self.value(mask), list(parameters), retain_graph=True, allow_unused=True)
+        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+
+def formed(
+    reference: Run, surrogate: Run, untied: Untied, choices: Sequence[Choice], parameters: Sequence[Tensor]
+) -> Products:
+    """Of any parameters: a backward for each sample and choice, through the whole batch with the others masked."""
+    each = []
+    for sample in range(reference.samples):
+        exact = reference.alone(parameters, sample)
+        kinds = []
+        for choice in choices:
+            with untied.choose(choice.index, choice.draw):
+                found = surrogate.alone(parameters, sample)
+            pairs = zip(exact, found, strict=True)
+            kinds.append(
+                together(
+                    [products(None, g.reshape(1, 1, 1, -1), e.reshape(1, 1, 1, 1, -1), bias=True) for g, e in pairs]
+                )
+            )
+        each.append(beside(kinds, samples=False))
+    return beside(each, samples=True)
