@@ -6,7 +6,7 @@ surrogates share one more forward, and its loss must be the reference's to the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,14 +14,15 @@ from torch import nn
 
 from ..errors import Refused
 from .inputs import untouched
-from .layers import Observation, layers, observe
+from .layers import layers, observe
 from .measuring.choice import Given, count, seeded
 from .measuring.choice import surrogates as chosen_from
 from .measuring.rows import compare, frame
 from .measuring.setting import Loss, Setting
+from .measuring.taking import native as natively
+from .measuring.taking import same
 from .references import REFERENCES
-from .references.reference import Native, Reference, named
-from .references.steps import FLAT, below, marking, stepping
+from .references.reference import Reference, named
 from .table import provenance
 from .untie.untied import untie
 
@@ -110,16 +111,11 @@ def measure(
         keys = list(observation.activations) if activations is None else list(activations)
         if not keys:
             raise Refused(f"measure(model=...): {observation.nothing()}")
-        native = _native(setting, observation, again)
+        native = natively(setting, observation, again)
         judge = against.prepare(native)
         again()
         with untie(model, {key: list(chosen.values()) for key in keys}, torch.Generator().manual_seed(seed)) as untied:
-            found = setting.value()
-            if float(found.detach()) != native.loss:
-                raise Refused(
-                    f"measure(model=...): two runs of one forward gave the losses {native.loss} and {found.item()}; "
-                    f"the model keeps a state of its own, so no two gradients can be compared."
-                )
+            found = same(setting.value(), native)
             of_layer = layers(model, observation.order)
             rows: list[dict[Any, Any]] = []
             replays = untied.replay(found, setting.parameters, draws=draws)
@@ -143,17 +139,3 @@ def measure(
         reference={"name": against.label, **judge.facts},
     )
     return table
-
-
-def _native(setting: Setting, observation: Observation, again: Callable[[], None]) -> Native:
-    """The loss and the exact gradient of the model as it is, and which parameters lie below a flat unit."""
-    again()
-    value = setting.native(observation.activations)
-    exact = setting.gradient(value)
-    flat: frozenset[int] = frozenset()
-    if not FLAT.isdisjoint(observation.activations):
-        again()
-        with stepping(setting.model, marking):
-            output = setting.output()
-        flat = below(setting.loss(output, setting.y), setting.parameters)
-    return Native(setting, again, observation.activations, float(value.detach()), exact, flat)

@@ -15,7 +15,8 @@ import torch
 
 from ..deviation import Deviation, deviation
 from ..measuring.setting import Gradients
-from .reference import Judge, Native, Numbers, labelled, positive, undirected
+from ..measuring.taking import Native
+from .reference import Judge, Numbers, labelled, positive, undirected
 
 
 @dataclass(frozen=True)

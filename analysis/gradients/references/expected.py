@@ -18,10 +18,11 @@ from torch import Tensor
 from ...errors import Refused
 from ..deviation import Deviation, deviation
 from ..measuring.setting import Gradients
+from ..measuring.taking import Native
 from ..untie.function import mix
 from .errors import Groups
 from .noisy import Noisy
-from .reference import Judge, Native, Numbers, added, labelled, positive, undirected, whole
+from .reference import Judge, Numbers, added, labelled, positive, undirected, whole
 
 MOST = 16
 """Step units per sample beyond which their patterns are not enumerated on any account: 65536 runs of the model."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...errors import Refused
 from ..margin.walk.places import Place
-from .reference import Native
+from ..measuring.taking import Native
 from .separate import Samples, samples
 from .steps import FLAT, TWO_VALUED, stepping
 

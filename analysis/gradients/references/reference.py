@@ -14,30 +14,10 @@ from torch import Tensor
 
 from ...errors import Refused, near
 from ..deviation import Deviation, deviation
-from ..measuring.setting import Gradients, Setting
+from ..measuring.setting import Gradients
+from ..measuring.taking import Native
 
 Numbers = Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class Native:
-    """The model as it is.
-
-    Attributes:
-        setting: model, loss and batch.
-        again: starts a run from the same buffers and random state.
-        activations: those that the model runs, with the number of calls.
-        loss: its value.
-        exact: torch's own gradient by each trained parameter, in float64, Heaviside's derivative taken as 0.
-        flat: positions of the parameters from which a path to the loss runs through a Heaviside, sign or round unit.
-    """
-
-    setting: Setting
-    again: Callable[[], None]
-    activations: Mapping[str, int]
-    loss: float
-    exact: Gradients
-    flat: frozenset[int]
 
 
 class Judge(Protocol):

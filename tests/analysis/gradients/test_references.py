@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients.inputs import untouched
 from downslope.analysis.gradients.layers import observe
-from downslope.analysis.gradients.measurement import _native
 from downslope.analysis.gradients.measuring.setting import Setting
+from downslope.analysis.gradients.measuring.taking import Native, native
 from downslope.analysis.gradients.references import expected as module
 from downslope.analysis.gradients.references.difference import FiniteDifference
 from downslope.analysis.gradients.references.expected import Expected, Smoothed, enumerated, estimated
 from downslope.analysis.gradients.references.noisy import Noisy
-from downslope.analysis.gradients.references.reference import Native
 from torch import nn
 
 Tensors = list[torch.Tensor]
@@ -61,8 +60,8 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 def prepared(model: nn.Module, loss: Loss, batch: Batch, sigma: float, run: Callable[[Noisy], object]) -> object:
     setting = Setting.of(model, loss, batch, "measure")
     with untouched(model, setting.owned, 0) as again:
-        native: Native = _native(setting, observe(model, setting.output), again)
-        return run(Noisy.of(native, sigma, "smoothed"))
+        given: Native = native(setting, observe(model, setting.output), again)
+        return run(Noisy.of(given, sigma, "smoothed"))
 
 
 def exact(model: nn.Module, loss: Loss, batch: Batch, sigma: float = 1.0) -> Tensors:
