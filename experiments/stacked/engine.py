@@ -87,11 +87,7 @@ def train(
         final: dict[int, Mapping[str, Tensor]] = {}
         step = 0
         for epoch in range(first.epochs + 1):
-            for chosen in _batches(orders, len(inputs), first.batch) if epoch else ():
-                rows = chosen.to(inputs.device).reshape(-1)
-                batch = inputs.index_select(0, rows).view(*chosen.shape, -1)
-                with stack.fast(first.batch):
-                    stack.step(batch, targets.index_select(0, rows).view(chosen.shape))
+            for _ in one_epoch(stack, inputs, targets, orders) if epoch else ():
                 step += 1
                 if at_step is not None:
                     at_step(Runs(stack, diverged), step)
@@ -122,9 +118,23 @@ def train(
     return [outcomes[cell] for cell in cells]
 
 
-def _batches(orders: Sequence[torch.Generator], count: int, batch: int) -> Iterator[Tensor]:
-    """The samples of each step of an epoch, [seeds, samples]; the last step takes what is left."""
-    return iter(torch.stack([torch.randperm(count, generator=order) for order in orders]).split(batch, dim=1))
+def one_epoch(stack: Stack, inputs: Tensor, targets: Tensor, orders: Sequence[torch.Generator]) -> Iterator[None]:
+    """Takes the steps of one epoch, and stops after each; the last takes the samples that are left.
+
+    Args:
+        stack: the runs.
+        inputs: training samples [samples, features].
+        targets: their labels [samples].
+        orders: draw the order of samples, a generator a seed.
+    """
+    shuffled = torch.stack([torch.randperm(len(inputs), generator=order) for order in orders]).to(inputs.device)
+    for chosen in shuffled.split(stack.cells[0].batch, dim=1):
+        rows = chosen.reshape(-1)
+        with stack.fast(chosen.shape[1]):
+            stack.step(
+                inputs.index_select(0, rows).view(*chosen.shape, -1), targets.index_select(0, rows).view(chosen.shape)
+            )
+        yield
 
 
 def _scores(stack: Stack, data: Data, epoch: int, step: int) -> list[Score]:

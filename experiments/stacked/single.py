@@ -1,0 +1,158 @@
+"""Training of one convolutional run, in less time than torch's own loop takes, with the same numbers.
+
+Stacking such a network does not pay: its time goes into convolutions that fill a core by themselves. What pays is
+to take a batch in parts, whose activations stay in the cache and for which the convolutions have better kernels;
+to average pairs of pixels by slices; and to cut the gradient off in place where the rule's factor is 0. Initialisation,
+order of samples and noise are the plain loop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...analysis.gradients.untie.function import mix
+from ...analysis.gradients.untie.mode import Seeds
+from ...analysis.surrogates.formula.numerics.draws import draw
+from ...analysis.surrogates.lookup import TIED, surrogate
+from ..grids.cell import Cell
+from ..networks import Network, hidden, network
+from .backward.factor import Factor, split
+
+PART = 64
+"""Samples of a batch that go through the network at once."""
+
+
+def fits(cell: Cell) -> bool:
+    """Whether the cell's network is a chain of convolutions, poolings, linear layers and elementwise activations.
+
+    Raises:
+        Refused: there is no network or activation of that name.
+
+    >>> fits(Cell("lenet-mnist", "relu", "tied", 0.01, 64, 1, seed=0))
+    True
+    """
+    return _fits(cell.network, cell.forward)
+
+
+@lru_cache(maxsize=64)
+def _fits(name: str, forward: str) -> bool:
+    with torch.random.fork_rng(devices=[]):
+        model = network(name).build(forward)
+    known = (nn.Conv2d, nn.AvgPool2d, nn.Flatten, nn.Linear, *{type(make()) for make in hidden.HIDDEN.values()})
+    return type(model) is nn.Sequential and all(type(module) in known for module in model)
+
+
+class Lean:
+    """One run's forward, with the rule as the backward of its activations.
+
+    Args:
+        model: a chain that `fits`.
+        cell: brings forward and rule.
+        noise: the run's stream.
+    """
+
+    def __init__(self, model: nn.Sequential, cell: Cell, noise: torch.Generator) -> None:
+        self._kind = type(hidden.factory(cell.forward)())
+        self._factor = None if cell.rule == TIED else split(surrogate(cell.rule, cell.forward).formula)
+        self._modules, self._noise = list(model), noise
+        self._places: list[torch.Generator] = []
+
+    @property
+    def part(self) -> int | None:
+        """How many samples go through at once; ``None``: all, because the noise cannot be drawn part by part."""
+        symbols = () if self._factor is None else self._factor.symbols
+        if not symbols:
+            return PART
+        alone = len(symbols) == 1 and type(symbols[0].pspace.distribution).__name__ == "UniformDistribution"
+        return PART if alone else None
+
+    @contextmanager
+    def step(self, device: torch.device) -> Iterator[Callable[[Tensor], Tensor]]:
+        """The forward of one step, which may be called for one part of the batch after another."""
+        if self._factor is None or not self._factor.symbols:
+            yield self._forward
+            return
+        seeds = Seeds(self._noise)
+        count = sum(type(module) is self._kind for module in self._modules)
+        self._places = [torch.Generator(device=device).manual_seed(mix(seeds.next(), 0, 0)) for _ in range(count)]
+        yield self._forward
+        seeds.close()
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        value, place = inputs, 0
+        for module in self._modules:
+            if type(module) is self._kind and self._factor is not None:
+                generator = self._places[place] if self._places else None
+                value, place = _Ruled.apply(value, module, self._factor, generator), place + 1  # type: ignore[no-untyped-call]
+            elif type(module) is nn.AvgPool2d and _halves(module, value):
+                value = _Halved.apply(value)  # type: ignore[no-untyped-call]
+            else:
+                value = module(value)
+        return value
+
+
+def epoch(
+    entry: Network,
+    lean: Lean,
+    optimizer: torch.optim.Optimizer,
+    samples: tuple[Tensor, Tensor],
+    batch: int,
+    order: torch.Generator,
+) -> int:
+    """One pass over the training samples; the number of steps."""
+    inputs, targets = samples
+    shuffled = torch.randperm(len(inputs), generator=order).to(inputs.device)
+    batches = shuffled.split(batch)
+    for chosen in batches:
+        optimizer.zero_grad()
+        x, y = inputs.index_select(0, chosen), targets.index_select(0, chosen)
+        with lean.step(inputs.device) as forward:
+            for part, labels in zip(*(each.split(lean.part or batch) for each in (x, y)), strict=True):
+                torch.autograd.backward(entry.criterion(forward(part), labels, "sum") / len(chosen))
+        optimizer.step()
+    return len(batches)
+
+
+class _Ruled(torch.autograd.Function):
+    """An activation with the rule as its backward."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, module: nn.Module, factor: Factor, generator: torch.Generator | None) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.factor, ctx.generator = factor, generator
+        return module(u)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        (u,) = ctx.saved_tensors
+        noise: Sequence[Tensor] = [draw(each, u.shape, u.device, ctx.generator) for each in ctx.factor.symbols]
+        return ctx.factor.times(upstream[0], u, noise), None, None, None
+
+
+class _Halved(torch.autograd.Function):
+    """The mean of each 2 x 2 pixels."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor) -> Tensor:
+        ctx.shape = images.shape
+        rows = images[..., ::2, :] + images[..., 1::2, :]
+        return (rows[..., ::2] + rows[..., 1::2]).mul_(0.25)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        spread = upstream[0].new_empty(ctx.shape)
+        quarter = upstream[0] * 0.25
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            spread[..., row::2, column::2] = quarter
+        return spread
+
+
+def _halves(module: nn.AvgPool2d, images: Tensor) -> bool:
+    plain = (module.kernel_size, module.stride, module.padding) == (2, 2, 0)
+    return plain and images.device.type == "cpu" and images.shape[-1] % 2 == 0 and images.shape[-2] % 2 == 0
