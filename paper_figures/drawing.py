@@ -56,8 +56,9 @@ class Drawer(Protocol):
     """What a file of the gallery offers.
 
     It may offer more: ``OPTIONAL``, columns that are used where they are there; ``MORE``, further tables by name with
-    their columns, handed to ``draw`` by name where they are at hand; ``made()``, the table where none is stored;
-    ``said(table)``, sentences with the data's numbers for the caption, instead of those of `facts`.
+    their columns, handed to ``draw`` by name where they are at hand; ``CONTROL``, a surrogate whose rows are always
+    kept; ``made()``, the table where none is stored; ``said(table)``, sentences with the data's numbers for the
+    caption, instead of those of `facts`.
     """
 
     NAME: str
@@ -147,7 +148,7 @@ def drawn(
     drawer = figures()[name]
     table = _table(drawer.NAME, drawer.TABLE, at_hand, drawer)
     asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
-    table = _selected(table, name, asked)
+    table = _selected(table, name, asked, control=getattr(drawer, "CONTROL", None))
     further = {
         other: _selected(at_hand[other], name, asked) for other in getattr(drawer, "MORE", {}) if other in at_hand
     }
@@ -175,10 +176,14 @@ def _table(name: str, wanted: str, at_hand: Stored, drawer: Any = None) -> pd.Da
     )
 
 
-def _selected(table: pd.DataFrame, figure: str, asked: Mapping[str, Sequence[str] | None]) -> pd.DataFrame:
-    """The rows asked for, of the coordinates that the table has; the control only where it is asked for."""
+def _selected(
+    table: pd.DataFrame, figure: str, asked: Mapping[str, Sequence[str] | None], *, control: str | None = None
+) -> pd.DataFrame:
+    """The rows asked for, of the coordinates that the table has; the control where it is asked for, or the figure's."""
     chosen = {column: values for column, values in asked.items() if values is not None and column in table.columns}
-    if "surrogate" in table.columns and "surrogate" not in chosen:
+    if control is not None and "surrogate" in chosen:
+        chosen["surrogate"] = [*chosen["surrogate"], control]
+    elif control is None and "surrogate" in table.columns and "surrogate" not in chosen:
         table = table[table["surrogate"] != TIED]
     return tables.select(table, figure=figure, **chosen)
 

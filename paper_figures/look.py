@@ -22,7 +22,7 @@ from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from ..analysis.errors import Refused
 from ..analysis.surrogates.catalogue import SURROGATES
@@ -203,6 +203,18 @@ def latex_text(drawn: Figure, convert: Callable[[Figure], None]) -> Iterator[Non
             yield
         except RuntimeError as error:
             raise Refused(f"--latex-text: LaTeX could not set a text: {str(error).strip().splitlines()[0]}") from error
+
+
+def legend(drawn: Figure | SubFigure, handles: Sequence[Any]) -> None:
+    """A legend over the panels, in as many columns as the figure's width holds."""
+    lengths = [(30 + 0.56 * SMALLEST * len(str(handle.get_label()))) / 72 for handle in handles]
+
+    def wide(columns: int) -> float:
+        rows = -(-len(lengths) // columns)
+        return sum(max(lengths[start : start + rows]) for start in range(0, len(lengths), rows))
+
+    columns = next((n for n in range(len(handles), 1, -1) if wide(n) <= width()), 1)
+    drawn.legend(handles=list(handles), loc="outside upper center", ncols=columns, columnspacing=1.2)
 
 
 def svg(drawn: Figure, name: str, *, label: str) -> str:

@@ -141,7 +141,10 @@ def batches(table: pd.DataFrame) -> pd.DataFrame:
 
 def reach(table: pd.DataFrame) -> tuple[int, list[int]]:
     """Where an axis of angles ends, and its ticks: 90 degrees are always on it, 180 where they are needed."""
-    return (110, [0, 45, 90]) if not (table["angle_degrees"] > 105).any() else (180, [0, 90, 180])
+    most = float(table["angle_degrees"].max())
+    if most > 135:
+        return 180, [0, 90, 180]
+    return (145, [0, 45, 90, 135]) if most > 105 else (110, [0, 45, 90])
 
 
 def layer(depth: int, path: str) -> str:

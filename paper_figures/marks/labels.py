@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 
 from .. import look
 
+_LEADER = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5), "patchA": None}
+
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:
     """The heights moved as little as it takes to lie ``gap`` apart, order kept (least squares, pooling neighbours).
@@ -63,5 +65,5 @@ def beside(axes: Axes, ends: Mapping[str, tuple[float, str]], *, height: float, 
             va="center",
             ha="left",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={**_LEADER, "color": colour},
         )

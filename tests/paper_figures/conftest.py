@@ -75,6 +75,179 @@ def synthetic_curves(seeds=3, epochs=20) -> pd.DataFrame:
     )
 
 
+def with_prediction(table) -> pd.DataFrame:
+    """The table with a mean-field prediction two degrees above what was measured, in the tied runs alone."""
+    degrees = (table["angle_degrees"] + 2).where(table["trained"] == "tied")
+    return table.assign(predicted_cosine=np.cos(np.radians(degrees)))
+
+
+def synthetic_samples(surrogates=("constant", "triangle", "rectangle"), samples=64) -> pd.DataFrame:
+    """Cosines of single samples of one network; 'triangle' has negative ones in the first layer, one is undefined."""
+    random = np.random.default_rng(2)
+    rows = [
+        {
+            "network": "mlp-digits",
+            "trained": "tied",
+            "surrogate": surrogate,
+            "reference": "exact",
+            "layer": f"{2 * (depth - 1)}",
+            "depth": depth,
+            "stage": "end",
+            "step": 2300,
+            "seed": seed,
+            "sample": str(sample),
+            "draw": 0,
+            "cosine": np.clip(random.normal((0.3 if surrogate == "triangle" else 0.8) * depth, 0.3 / depth), -1, 1),
+        }
+        for surrogate in surrogates
+        for depth in (1, 2)
+        for seed in range(2)
+        for sample in range(samples)
+    ]
+    table = pd.DataFrame(rows)
+    table.loc[0, "cosine"] = np.nan
+    return table
+
+
+def synthetic_perceptron(seeds=5) -> pd.DataFrame:
+    """Mistakes that grow with the inputs; the random factor's longest run had not converged."""
+    factors = {"constant": (1.0, 1.0), "leaky_rectangle": (4.0, np.nan), "full_jam": (np.nan, 4 / 3)}
+    return pd.DataFrame(
+        {
+            "features": d,
+            "threshold": 0.5,
+            "surrogate": name,
+            "kappa": kappa,
+            "second_moment": moment,
+            "seed": seed,
+            "mistakes": 3 * d + seed,
+            "passes": 4,
+            "converged": not (name == "full_jam" and d == 16 and seed == 0),
+        }
+        for name, (kappa, moment) in factors.items()
+        for d in (2, 4, 8, 16)
+        for seed in range(seeds)
+    )
+
+
+def synthetic_along(surrogates=("constant", "triangle", "fast_sigmoid"), seeds=3) -> pd.DataFrame:
+    """A parabola of the step size for each surrogate; 'fast_sigmoid' climbs from the start."""
+    steepness = {"tied": 1.0, "constant": 0.8, "triangle": 0.5, "fast_sigmoid": -0.2}
+    return pd.DataFrame(
+        {
+            "network": "mlp-digits",
+            "trained": "tied",
+            "surrogate": surrogate,
+            "seed": seed,
+            "step_size": step,
+            "loss": 2.0 + 0.05 * seed - steepness[surrogate] * step + 0.4 * step**2,
+            "loss_before": 2.0 + 0.05 * seed,
+            "step_bound": 0.3,
+        }
+        for surrogate in ("tied", *surrogates)
+        for seed in range(seeds)
+        for step in np.geomspace(0.01, 10, 25)
+    )
+
+
+def synthetic_slice(surrogates=("constant", "triangle", "fast_sigmoid")) -> pd.DataFrame:
+    """A bowl on the plane of both gradients."""
+    cosines = {"constant": 0.8, "triangle": 0.5, "fast_sigmoid": -0.2}
+    return pd.DataFrame(
+        {
+            "network": "mlp-digits",
+            "surrogate": surrogate,
+            "x": x,
+            "y": y,
+            "loss": 2.0 - x + 0.5 * x**2 + 0.3 * y**2,
+            "cosine": cosines[surrogate],
+        }
+        for surrogate in surrogates
+        for x in np.linspace(-1, 2, 16)
+        for y in np.linspace(-1.5, 1.5, 16)
+    )
+
+
+def synthetic_margins(surrogates=("constant", "triangle", "rectangle")) -> pd.DataFrame:
+    """Two places; at the second nothing was found by the attack and one spread is infinite."""
+    kappas = {"constant": 3.0, "triangle": 40.0, "rectangle": np.inf}
+    standing = {("1.relu", "constant"): "inside", ("1.relu", "triangle"): "undecided"}
+    return pd.DataFrame(
+        {
+            "network": "mlp-digits",
+            "place": place,
+            "depth": depth,
+            "activation": "relu",
+            "certified": 5.0 * depth,
+            "attacked": 25.0 if depth == 1 else np.inf,
+            "kappa_star": 12.0 if depth == 1 else np.nan,
+            "surrogate": surrogate,
+            "kappa": kappas[surrogate] * depth,
+            "standing": standing.get((place, surrogate), "outside"),
+        }
+        for depth, place in enumerate(("1.relu", "3.relu"), start=1)
+        for surrogate in surrogates
+    )
+
+
+def synthetic_grid(rules=("tied", "constant", "triangle(width=2)", "rectangle"), seeds=3) -> pd.DataFrame:
+    """Accuracy that goes with alignment."""
+    random = np.random.default_rng(3)
+    rows = [
+        (network, forward, rule, rate, seed, 1 - 0.2 * place + 0.02 * random.random())
+        for network in ("mlp-digits", "deep-tanh-digits")
+        for forward in ("logistic", "tanh")
+        for place, rule in enumerate(rules)
+        for rate in (0.01, 0.1)
+        for seed in range(seeds)
+    ]
+    table = pd.DataFrame(rows, columns=["network", "forward", "rule", "learning_rate", "seed", "alignment"])
+    return table.assign(final_accuracy=0.5 + 0.4 * table["alignment"] + 0.05 * (table["learning_rate"] > 0.05))
+
+
+def synthetic_jamming(surrogates=("full_jam", "positive_jam"), seeds=4) -> pd.DataFrame:
+    """Cosine and SNR that follow mu^2/(mu^2 + s^2/n) up to noise."""
+    random = np.random.default_rng(4)
+    rows = []
+    for place, surrogate in enumerate(surrogates):
+        for depth, layer in enumerate(("whole", "0", "2")):
+            for averaged in (1, 2, 4, 8, 16, 32):
+                snr = (3 + depth) / (1 + place) * averaged
+                for seed in range(seeds):
+                    noise = 1 + 0.02 * random.standard_normal()
+                    rows.append(
+                        {
+                            "network": "mlp-digits",
+                            "trained": "tied",
+                            "surrogate": surrogate,
+                            "layer": layer,
+                            "depth": depth,
+                            "averaged": averaged,
+                            "seed": seed,
+                            "cosine": min(1.0, (snr / (1 + snr)) ** 0.5 * noise),
+                            "snr": snr * noise,
+                            "predicted_cosine": (snr / (1 + snr)) ** 0.5,
+                            "predicted_snr": snr,
+                        }
+                    )
+    return pd.DataFrame(rows)
+
+
+def every_table(surrogates=None) -> dict[str, pd.DataFrame]:
+    """Each stored table, by name."""
+    return {
+        "deviations": with_prediction(synthetic(surrogates)),
+        "curves": synthetic_curves(),
+        "samples": synthetic_samples(),
+        "perceptron": synthetic_perceptron(),
+        "along": synthetic_along(),
+        "slice": synthetic_slice(),
+        "margins": synthetic_margins(),
+        "grid": synthetic_grid(),
+        "jamming": synthetic_jamming(),
+    }
+
+
 @pytest.fixture(scope="session")
 def deviations():
     return synthetic()

@@ -200,7 +200,7 @@ def test_the_control_is_shown_only_where_it_is_asked_for(few, curves):
 
 
 def test_a_table_that_is_not_at_hand_is_named():
-    with pytest.raises(Refused, match="drawn from the table 'curves' .curves.parquet., which is not at hand"):
+    with pytest.raises(Refused, match=r"drawn from the table 'curves' \(curves\.parquet\), which is not at hand"):
         list(drawing.drawn("training", {}))
     with pytest.raises(Refused, match="no figure 'angle': did you mean 'angles'"):
         list(drawing.drawn("angle", {}))

@@ -1,0 +1,134 @@
+"""Mistakes of one Heaviside unit on "Ones" against the Novikoff bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ....proofs.chapters.dynamics.margins import ONES_MARGIN
+from ....proofs.chapters.dynamics.perceptron import PERCEPTRON_BOUNDED, PERCEPTRON_RANDOM, PERCEPTRON_RULE
+from ... import look, tables
+
+NAME, TITLE = "perceptron", "Mistakes against the Novikoff bound"
+TABLE, ONE_RUN = "perceptron", False
+COLUMNS = tables.columns(
+    "surrogate",
+    "seed",
+    features="inputs d of the data set Ones, the bias feature not counted",
+    kappa="supremum over infimum of the factor; missing where that is undefined",
+    second_moment="E psi^2/(E psi)^2 of a random factor; 1 for a constant; else missing",
+    mistakes="mistakes made until the run ended",
+    converged="whether the last pass made no mistake",
+)
+_KINDS = {"constant": PERCEPTRON_RULE, "bounded": PERCEPTRON_BOUNDED, "random": PERCEPTRON_RANDOM}
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Mistakes of one Heaviside unit on the data set Ones, started at 0, against the number of inputs, for a constant,
+    a bounded and a random backward factor. Markers are means over seeds, bars the full range; dashed
+    lines are the proved bounds, (R/γ)² times 1, κ² or E ψ²/(E ψ)², with R the length of the longest sample and γ the
+    margin of all binary inputs. An open marker: some run had not converged.
+
+    Args:
+        table: a row a run, with the columns of `COLUMNS`.
+
+    Raises:
+        Refused: a column is missing, or nothing is left to draw.
+    """
+    tables.require(table, COLUMNS, figure=NAME)
+    shown = tables.in_order(table["surrogate"], tables.catalogue())
+    across = look.across(len(shown), 1.0)
+    down = -(-len(shown) // across)
+    with look.house():
+        figure = look.figure(0.35 + 1.45 * down)
+        panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        for place, panel in enumerate(panels.flat):
+            if place >= len(shown):
+                panel.set_axis_off()
+                continue
+            _panel(panel, table[table["surrogate"] == shown[place]], shown[place])
+        figure.supxlabel("inputs d", fontsize=7)
+        figure.supylabel("mistakes", fontsize=7)
+    return figure
+
+
+def said(table: pd.DataFrame) -> str:
+    """How many runs, how near they came to their bound, and how many had not converged."""
+    shares = table["mistakes"].astype(float) / bounds(table)
+    open_runs = int((~table["converged"].astype(bool)).sum())
+    near = f" The most mistakes are {100 * shares.max():.2g}% of their bound." if shares.notna().any() else ""
+    left = f" {open_runs} of {len(table)} runs had not converged." if open_runs else " Every run converged."
+    return f"n = {table['seed'].nunique()} seeds.{near}{left}"
+
+
+def kind(kappa: float, second_moment: float) -> str | None:
+    """Which bound holds for a factor: "constant", "bounded" or "random"; ``None`` where none does.
+
+    >>> kind(1.0, 1.0), kind(3.0, float("nan")), kind(float("nan"), 4 / 3), kind(float("nan"), float("nan"))
+    ('constant', 'bounded', 'random', None)
+    """
+    if kappa == kappa:
+        return "constant" if kappa == 1 else "bounded"
+    return "random" if second_moment == second_moment else None
+
+
+def bounds(table: pd.DataFrame) -> pd.Series:
+    """The proved bound on the (expected) mistakes of each row; missing where none is proved."""
+    cells = zip(table["features"], table["kappa"].astype(float), table["second_moment"].astype(float), strict=True)
+    return pd.Series([_bound(int(d), kappa, moment) for d, kappa, moment in cells], index=table.index, dtype=float)
+
+
+def _bound(d: int, kappa: float, second_moment: float) -> float:
+    which = kind(kappa, second_moment)
+    if which is None:
+        return float("nan")
+    radius = _number(ONES_MARGIN.stated["radius"], d=d) ** 0.5
+    gamma = _number(ONES_MARGIN.stated["inverse"], d=d, f=d // 2) ** -0.5
+    values = {"R": radius, "gamma": gamma, "kappa": kappa, "E_1": 1.0, "E_2": second_moment}
+    return _number(_KINDS[which].stated["mistakes"], **values)
+
+
+def _number(formula: object, **values: float) -> float:
+    free = {symbol: values[str(symbol)] for symbol in formula.free_symbols}  # type: ignore[attr-defined]
+    return float(formula.subs(free))  # type: ignore[attr-defined]
+
+
+def _panel(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
+    style = look.style(surrogate)
+    rows = rows.assign(bound=bounds(rows), mistakes=rows["mistakes"].astype(float))
+    made = rows.groupby("features")["mistakes"].agg(["mean", "min", "max"])
+    whole = rows.groupby("features")["converged"].all()
+    panel.set_xscale("log", base=2)
+    panel.set_yscale("log")
+    panel.vlines(made.index, made["min"].clip(lower=0.8), made["max"], color=style.colour, linewidth=0.8)
+    panel.plot(made.index, made["mean"], color=style.colour, linewidth=0.6, marker=style.marker, label="mistakes")
+    if not whole.all():
+        left = made["mean"][~whole]
+        hollow = {"markerfacecolor": "white", "color": style.colour, "markeredgewidth": 0.5, "linestyle": "none"}
+        panel.plot(left.index, left, marker=style.marker, zorder=4, label="not converged", **hollow)
+    bound = rows.groupby("features")["bound"].first()
+    words = look.words(surrogate)
+    if bound.notna().all():
+        panel.plot(bound.index, bound, color=look.INK, linewidth=0.8, linestyle=(0, (4, 1.2)), label="bound")
+        middle = len(bound) // 2
+        text = {"constant": "(R/γ)²", "bounded": "κ²(R/γ)²", "random": "E ψ²/(E ψ)² (R/γ)²"}[
+            str(kind(float(rows["kappa"].iloc[0]), float(rows["second_moment"].iloc[0])))
+        ]
+        panel.annotate(
+            text,
+            (float(bound.index[middle]), float(bound.iloc[middle])),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=look.SMALLEST,
+        )
+    else:
+        words += "\n(no bound is proved)"
+    panel.set_title(words, fontsize=look.SMALLEST)
+    panel.set_xticks(made.index, [f"{d:g}" for d in made.index])
+    panel.minorticks_off()
+    top = np.nanmax([float(made["max"].max()), float(bound.max()) if bound.notna().any() else 1.0])
+    panel.set_ylim(0.7, max(panel.get_ylim()[1], top * 3))
