@@ -119,6 +119,36 @@ WIDTH_DIGITS = Grid(
         ),
     ),
 )
+_STEPS = ("constant", "clipped", "rectangle", "triangle", "fast_sigmoid", "full_jam", "positive_jam", "rectangular_jam")
+BINARY_DIGITS = Grid(
+    "binary-digits",
+    title="Binary hidden units, Heaviside and sign, on DIGITS",
+    blocks=(
+        Block(("heaviside-digits",), ("heaviside",), ("tied", *_STEPS), (0.05,), (64,), epochs=30),
+        Block(("sign-digits",), ("sign",), ("tied", *_STEPS), (0.05,), (64,), epochs=30),
+    ),
+    seeds=_TEN,
+    source="ours: the recipes of heaviside-digits and sign-digits",
+    glance=(Block(("heaviside-digits",), ("heaviside",), ("constant", "triangle", "full_jam"), (0.05,), (64,), 5),),
+)
+RESIDUAL_DIGITS = Grid(
+    "residual-digits",
+    title="Two residual blocks with batch norm on DIGITS",
+    blocks=(
+        Block(
+            ("residual-digits",),
+            ("relu",),
+            (*PAPER, "leaky_relu_derivative"),
+            (0.05,),
+            (64,),
+            epochs=10,
+            momentum=0.9,
+        ),
+    ),
+    seeds=_FIVE,
+    source="ours: the recipe of residual-digits",
+    glance=(Block(("residual-digits",), ("relu",), ("tied", "constant", "triangle"), (0.05,), (64,), 2, 0.9),),
+)
 _STEEP = tuple(
     f"{name}(steepness={steepness})"
     for name in ("logistic_derivative", "fast_sigmoid", "arctangent_derivative")

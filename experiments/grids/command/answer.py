@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+import secrets
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..grid import Grid
 from ..job import jobs
 from ..results import present
+from ..running import check as repeated
 from ..running.run import How, Ran, complete
 from . import pace, progress
 
@@ -85,6 +88,35 @@ def run(grid: Grid, said: Said) -> None:
             console = Console(width=WIDTH)
         for each in present.shown_table(grid, ran.records):
             console.print(each, highlight=False, soft_wrap=isinstance(each, str))
+
+
+def check(grid: Grid, said: Said) -> bool:
+    """Run a random sample again and say how it compares; whether all of it agrees."""
+    folder = said.folder(grid)
+    assert folder is not None
+    seed = secrets.randbelow(2**32)
+    found = repeated.check(grid, folder, said.how, seed=seed)
+    agreed = all(each.agrees for each in found)
+    same = sum(each.same_bits for each in found)
+    if said.as_json:
+        rows = [
+            {
+                "cell": asdict(each.record.cell),
+                "same_bits": each.same_bits,
+                "largest_difference": each.difference if math.isfinite(each.difference) else None,
+            }
+            for each in found
+        ]
+        print(json.dumps({"sample_seed": seed, "agrees": agreed, "runs": rows}, indent=2, allow_nan=False))
+        return agreed
+    print(f"{len(found)} runs of a random sample (seed {seed}) trained again: {same} give the same bits.")
+    for each in found:
+        if not each.same_bits:
+            cell = each.record.cell
+            word = "rounding" if each.agrees else "NOT REPRODUCED"
+            where = f"{cell.network} {cell.forward} / {cell.rule}, lr {cell.learning_rate:g}, seed {cell.seed}"
+            print(f"{word}: {where}: scores differ by up to {each.difference:.2g} relative.")
+    return agreed
 
 
 def _skips(done: int, wanted: int) -> None:

@@ -12,17 +12,19 @@ from rich.table import Table
 
 from ..grid import Grid
 from ..job import Record
+from .alignment import correlations, sentence
 from .sentences import sentences, shown
 from .table import SCORES, Row, Score, table
 
 
 def document(grid: Grid, records: Sequence[Record]) -> dict[str, Any]:
     """``{"cells": [...], "table": [...]}`` in a fixed order; no time is in it, so equal results are equal documents."""
-    rows = table(grid, records)
+    rows, aligned = table(grid, records), correlations(grid, records)
     return {
         "cells": [record.as_json() for record in records],
         "table": [row.as_json() for row in rows],
-        "sentences": list(sentences(grid.task, rows)),
+        "alignment": [row.as_json() for row in aligned],
+        "sentences": [*sentences(grid.task, rows), *map(sentence, aligned)],
         "left_out": grid.left_out(),
     }
 
@@ -36,9 +38,10 @@ def shown_table(grid: Grid, records: Sequence[Record]) -> Iterator[Table | str]:
     """For each setting a table and its sentence; then what was left out."""
     rows = table(grid, records)
     said = sentences(grid.task, rows)
-    for (setting, group), sentence in zip(groupby(rows, key=lambda row: row.setting), said, strict=True):
+    for (setting, group), text in zip(groupby(rows, key=lambda row: row.setting), said, strict=True):
         yield _table(str(setting), list(group), SCORES[grid.task])
-        yield f"{sentence}\n"
+        yield f"{text}\n"
+    yield from map(sentence, correlations(grid, records))
     for pair, reason in grid.left_out().items():
         yield f"Left out: {pair}: {reason}."
 
