@@ -1,0 +1,103 @@
+"""Jobs on a Dask cluster, through its client: the same jobs as everywhere, a whole result or none from each.
+
+Dask gives the job of a worker that dies to another. A job is submitted under its own key, so its result is one,
+however often it was started.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from .... import __version__
+from ....analysis.errors import Refused
+from ..job import Epochs, Job
+from .processes import ATTEMPTS, Done, timed
+
+LOCAL = "local"
+CONNECT = 20.0
+"""Seconds to wait for a scheduler to answer."""
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def versions() -> dict[str, str]:
+    """What must be the same on a worker as here, or its numbers would not be ours."""
+    return {"downslope": __version__, "torch": torch.__version__}
+
+
+def elsewhere(job: Job, expected: Mapping[str, str]) -> Done:
+    """Run a job on a worker.
+
+    A worker with several threads still runs one job at a time: torch's global generator, from which networks are
+    initialised, is one for the process.
+
+    Raises:
+        Refused: the worker has other versions than the client.
+    """
+    if versions() != expected:
+        raise Refused(f"--cluster: a worker has {versions()}, this process {dict(expected)}; install the same on both.")
+    with _ONE_AT_A_TIME:
+        return timed(job)
+
+
+def cluster(jobs: Sequence[Job], at_epoch: Epochs, *, address: str, number: int) -> Iterator[Done]:
+    """Jobs as a Dask cluster gets them done, in no fixed order.
+
+    Args:
+        jobs: what to run.
+        at_epoch: called when a job is done; how far one is, its worker does not tell.
+        address: of the scheduler; "local" starts one with ``number`` workers, and ends it.
+        number: workers of a local cluster.
+
+    Raises:
+        Refused: Dask is not installed, nothing answers at the address, a job cannot be run, or every worker that had it
+            died.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise Refused("--cluster needs Dask: pip install 'downslope[cluster]'.") from None
+    with ExitStack() as stack:
+        client = stack.enter_context(_client(distributed, address, number, stack))
+        # Longest first would need the times; in the grid's order a result is wanted again only by its own key.
+        futures = [
+            client.submit(elsewhere, job, versions(), key=f"downslope-{job.key}", retries=ATTEMPTS - 1, pure=True)
+            for job in jobs
+        ]
+        for future in distributed.as_completed(futures, loop=client.loop):
+            try:
+                done: Done = future.result()
+            except Refused:
+                raise
+            except distributed.scheduler.KilledWorker as error:
+                raise Refused(f"--cluster: workers died over one job ({error}); what is done is kept.") from error
+            future.release()  # the scheduler need not keep what we have
+            at_epoch(done[0].epochs)
+            yield done
+
+
+def _client(distributed: Any, address: str, number: int, stack: ExitStack) -> Any:
+    if address == LOCAL:
+        # One process a worker, as everywhere, and no dashboard: its port may be taken.
+        address = stack.enter_context(
+            distributed.LocalCluster(
+                n_workers=number,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,
+                silence_logs=logging.ERROR,
+            )
+        )
+    try:
+        return distributed.Client(address, timeout=CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise Refused(
+            f"--cluster {address}: no Dask scheduler answers there ({error}); start one with `dask scheduler` and give "
+            f"the address that it prints, or use --cluster local."
+        ) from error
