@@ -106,31 +106,66 @@ def show(
 
 @app.command()
 def measure(
-    network: Annotated[str, typer.Option(help="The network to train.")] = "mlp-digits",
-    trained: Annotated[str, typer.Option(help="The backward to train with: tied, or a surrogate.")] = "tied",
+    network: Annotated[str | None, typer.Option(help="A network of ours, trained and measured at four stages.")] = None,
+    trained: Annotated[str | None, typer.Option(help="Its backward: tied, or a surrogate; its own where none.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of its training, instead of its own number.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="FILE.py:FACTORY", help="Your module; the file is run.")] = None,
+    weights: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, safetensors.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="FILE.py:BATCHES", help="(x, y) pairs, each measured.")] = None,
+    loss: Annotated[str, typer.Option(help="Its name, or FILE.py:FUNCTION of (output, y).")] = "cross-entropy",
+    activation: Annotated[list[str] | None, typer.Option(help="Which to untie: a name, or FILE.py:CLASS.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Only the first so many of each batch.")] = None,
+    batches: Annotated[int | None, typer.Option(min=1, help="Only the first so many batches.")] = None,
+    training: Annotated[bool, typer.Option("--training", help="In training mode instead of evaluation.")] = False,
+    stage: Annotated[str, typer.Option(help="A word on when this is, copied into each row.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
     surrogate: Annotated[list[str] | None, typer.Option(help="What to measure; the catalogue where none.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="One run for each; 0 where none.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the network's own number.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Of each random surrogate.")] = 8,
+    reference: Annotated[str, typer.Option(help="What to compare with; a wrong name lists them.")] = "exact",
+    seed: Annotated[list[int] | None, typer.Option(help="One measurement for each; 0 where none.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the measurement as Parquet.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on its data and measure the angle and magnitude of surrogate gradients at four stages."""
+    """Angle and magnitude of surrogate gradients: on a network of ours as it trains, or on your model and data."""
     from rich.console import Console
 
-    from .analysis.gradients import table
+    from .analysis.gradients import given
+    from .analysis.gradients import table as tables
     from .analysis.surrogates.catalogue import SURROGATES
     from .experiments import present, study
+    from .experiments.networks import network as entry
 
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
-    plan = study.Plan((network,), (trained,), measured, seeds, epochs)
-    with _bars() as bar:
-        found = study.run(plan, progress=bar("training", plan.epochs_in_all)).deviations
-    if out is not None:
-        table.write(found, out)
-    if as_json:
-        print(present.as_json(found))
+    unsaid = (None, None, None, "cross-entropy", None, None, None, False, "", "cpu")
+    if model is not None and data is not None and network is trained is epochs is None:
+        said = {"model": model, "weights": weights, "data": data, "loss": loss}
+        asked = given.Asked(measured, activation or (), draws, seeds, reference, stage, samples, batches, device)
+        mine = given.model(model, weights, training=training)
+        with _bars() as bar:
+            advance = bar("measuring", (batches or 0) * len(seeds) or None)
+            found = given.measured(mine, given.loss(loss), given.batches(data), asked, said, progress=advance)
+            summary = given.through(found, out, keep=as_json and out is None)
+        if as_json:
+            print(present.as_json(summary.kept()) if out is None else summary.as_json(out))
+        else:
+            Console().print(*summary.shown(model), sep="\n")
+    elif (model, data, weights, loss, activation, samples, batches, training, stage, device) == unsaid:
+        name = network or "mlp-digits"
+        backward = trained or entry(name).backward
+        plan = study.Plan((name,), (backward,), measured, seeds, epochs, draws, reference=reference)
+        with _bars() as bar:
+            deviations = study.run(plan, progress=bar("training", plan.epochs_in_all)).deviations
+        if out is not None:
+            tables.write(deviations, out)
+        if as_json:
+            print(present.as_json(deviations))
+        else:
+            Console().print(*present.angles(deviations, f"{name}, trained {backward}"), sep="\n")
     else:
-        Console().print(*present.angles(found, f"{network}, trained {trained}"))
+        raise Refused(
+            "measure: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME with --trained and "
+            "--epochs; the options of the one do not go with the other."
+        )
 
 
 @app.command()
@@ -223,16 +258,15 @@ def report(
         drawn = bar("figures", len(page.PLACED))
         results = decide(quick=quick, progress=lambda result: claims(f"claim {result.claim.id}", next(decided)))
         found = study.run(plan, progress=training)
-        command = f"downslope report --out {out}{' --quick' * quick}"
-        spent = round(time.perf_counter() - started, 1)
-        contents = page.Contents(
-            found.deviations,
-            found.curves,
-            data.as_json(results)["claims"],
-            {**found.deviations.attrs, "command": command, "seconds": spent},
-            study.QUICKLY if quick else "",
-        )
-        paths = writing.write(out, contents, version=__version__, progress=drawn)
+        tables = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
+        how = study.QUICKLY if quick else ""
+        gallery = pictures.pictures(tables, folder=str(out), quick=how, progress=drawn)
+        records = checked()
+    command = f"downslope report --out {out}{' --quick' * quick}"
+    spent = round(time.perf_counter() - started, 1)
+    provenance = {**found.deviations.attrs, "checks_seed": beside.SEED, "command": command, "seconds": spent}
+    tables["checks"] = conformance.table(records)
+    paths = writing.write(out, page.Contents(tables, said, gallery, provenance, how), version=__version__)
     seconds = round(time.perf_counter() - started, 1)
     if as_json:
         print(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, "quick": quick}, indent=2))
@@ -292,17 +326,21 @@ def _measured() -> tuple[dict[str, Any], str]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[str, int], Callable[[str, int], None]]]:
+def _bars() -> Iterator[Callable[[str, int | None], Callable[[str, int], None]]]:
     """Progress bars on stderr, what is running and the time that remains; nothing where stderr is no terminal."""
     from rich import progress
     from rich.console import Console
 
     times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
+def _next(advance: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:
+    advance(running, next(done))
+
+
     columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(), *times)
     console = Console(stderr=True)
     with progress.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
 
-        def bar(name: str, total: int) -> Callable[[str, int], None]:
+        def bar(name: str, total: int | None) -> Callable[[str, int], None]:
             task = shown.add_task(name, total=total)
             return lambda running, done: shown.update(task, completed=done, description=running)
 
@@ -320,7 +358,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-def _next(advance: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:
-    advance(running, next(done))
-
-

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from ..analysis.errors import Refused
+from ..analysis.files import whole
 
 VARIABLE = "DOWNSLOPE_CACHE"
 
@@ -28,15 +28,8 @@ def write(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as beside:
-            try:
-                beside.write(content)
-                beside.flush()
-                os.fsync(beside.fileno())
-                os.replace(beside.name, path)
-            except BaseException:
-                os.unlink(beside.name)
-                raise
+        with whole(path) as file:
+            file.write(content)
     except OSError as error:
         raise Refused(
             f"{path}: cannot write there: {error.strerror or error}. {VARIABLE} names another folder for the cache."

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from .networks.weights import Stored
 
 
-def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table]:
+def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table | Text]:
     """A table a stage: a row a surrogate, a column a layer, in each cell the angle in degrees, the median over seeds
-    and draws, "-" where every one is undefined."""
+    and draws, "-" where every one is undefined; then why."""
     depths = deviations.groupby("layer")["depth"].first()
     layers = sorted(depths.index, key=lambda layer: (depths[layer] == 0, depths[layer]))
     medians = deviations.groupby(["stage", "surrogate", "layer"])["angle_degrees"].median()
@@ -28,6 +29,8 @@ def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table]:
         for surrogate in deviations["surrogate"].unique():
             table.add_row(surrogate, *(_shown(medians.get((stage, surrogate, layer))) for layer in layers))
         yield table
+    for reason, times in deviations[deviations["angle_degrees"].isna()]["reason"].value_counts(sort=False).items():
+        yield Text(f"{times} of {len(deviations)} rows undefined: {reason}")
 
 
 def weights(stored: Iterable[Stored]) -> Table:

@@ -35,6 +35,7 @@ class Plan:
         epochs: instead of the recipes'; ``None`` keeps them.
         draws: how often a random surrogate is drawn at each stage.
         batch: how many training samples, the first ones of the split, the gradients are taken on.
+        reference: what the gradients are compared with, as ``measure`` takes it.
     """
 
     networks: tuple[str, ...] = ("mlp-digits", "deep-tanh-digits")
@@ -44,6 +45,7 @@ class Plan:
     epochs: int | None = None
     draws: int = 8
     batch: int = 64
+    reference: str = "exact"
 
     def runs(self) -> Iterator[tuple[Network, str, int]]:
         """Network, backward and seed of each run, in the order of the tables."""
@@ -141,6 +143,7 @@ def _observer(
             activations=[hidden.key(network.activation)],
             draws=plan.draws,
             seed=seed,
+            reference=plan.reference,
             network=network.name,
             stage=stage,
             step=step,

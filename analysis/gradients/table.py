@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refused
+from ..files import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 SCHEMA = "downslope.measurement/1"
 """The columns of `measure` and their meaning; a change of either gets another number."""
 
-_KEY = b"downslope"
+KEY = b"downslope"
+"""Where in a file's metadata the provenance stands."""
 
 
 def provenance(*, seed: int | None = None, device: str = "cpu", **more: Any) -> dict[Hashable | None, Any]:
@@ -46,10 +47,10 @@ def provenance(*, seed: int | None = None, device: str = "cpu", **more: Any) -> 
     return said
 
 
-def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+def write(table: pd.DataFrame, path: str | os.PathLike[str], *, schema: str = SCHEMA) -> Path:
     """Writes a measurement as Parquet, its provenance (``table.attrs``) in the file's metadata.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. A table that is no measurement names its own schema.
 
     Raises:
         Refused: the table has no provenance of this schema, or the path cannot be written.
@@ -58,26 +59,18 @@ def write(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     import pyarrow.parquet as pq
 
     path = Path(path)
-    if table.attrs.get("schema") != SCHEMA:
+    if table.attrs.get("schema") != schema:
         raise Refused(
-            f"write(table, {str(path)!r}): table.attrs has the schema {table.attrs.get('schema')!r}, not {SCHEMA!r}. "
+            f"write(table, {str(path)!r}): table.attrs has the schema {table.attrs.get('schema')!r}, not {schema!r}. "
             f"Write what measure() returned; a table put together from several gets its attrs from provenance()."
         )
     bare = table.copy(deep=False)
     bare.attrs = {}
     arrow = pa.Table.from_pandas(bare, preserve_index=False)
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), _KEY: json.dumps(table.attrs).encode()})
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), KEY: json.dumps(table.attrs).encode()})
     try:
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as beside:
-            try:
-                pq.write_table(arrow, beside)
-                beside.flush()
-                os.fsync(beside.fileno())
-                os.chmod(beside.name, 0o666 & ~_umask())
-                os.replace(beside.name, path)
-            except BaseException:
-                os.unlink(beside.name)
-                raise
+        with whole(path) as file:
+            pq.write_table(arrow, file)
     except OSError as error:
         raise Refused(f"write(table, {str(path)!r}): cannot write there: {error.strerror or error}.") from error
     return path
@@ -101,7 +94,7 @@ def read(path: str | os.PathLike[str]) -> pd.DataFrame:
     except (pa.ArrowException, OSError) as error:
         raise Refused(f"read({str(path)!r}): this is no whole Parquet file ({_first_line(error)}).") from error
     try:
-        said = json.loads((arrow.schema.metadata or {}).get(_KEY, b"null"))
+        said = json.loads((arrow.schema.metadata or {}).get(KEY, b"null"))
     except ValueError as error:
         raise Refused(f"read({str(path)!r}): its provenance is no JSON ({error}).") from error
     schema = said.get("schema") if isinstance(said, dict) else None
@@ -134,12 +127,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _first_line(error: BaseException) -> str:

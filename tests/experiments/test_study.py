@@ -109,3 +109,21 @@ def test_the_table_shows_medians_by_stage_and_layer(found, capsys):
     wanted = rows[(rows["surrogate"] == "triangle") & (rows["stage"] == "end") & (rows["depth"] == 1)]["angle_degrees"]
     end = said[said.index("degrees, end") :]
     assert f"{wanted.median():.1f}" in next(line for line in end.splitlines() if "triangle" in line)
+
+
+def test_a_step_is_not_compared_with_its_zero_gradient_in_silence(capsys):
+    plan = study.Plan(("heaviside-digits",), ("clipped",), ("clipped",), (0,), epochs=1, draws=1)
+    found = study.run(plan).deviations
+    below = found[found["depth"].isin([1, 2])]
+    assert below["angle_degrees"].isna().all()
+    assert (below["reason"] != "").all()
+    Console(width=200).print(*present.angles(found, "heaviside-digits"), sep="\n")
+    said = capsys.readouterr().out
+    assert all(reason in said for reason in below["reason"])
+
+
+def test_another_reference_is_taken_where_it_is_asked_for():
+    plan = study.Plan(("mlp-digits",), ("tied",), ("constant",), (0,), epochs=1, reference="finite-difference")
+    found = study.run(plan).deviations
+    assert found["reference"].str.startswith("finite-difference").all()
+    assert found.attrs["plan"]["reference"] == "finite-difference"

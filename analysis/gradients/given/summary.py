@@ -1,0 +1,121 @@
+"""What `downslope measure` says of many batches: means that take the same room for one batch and for a million.
+
+What the user named is shown as `Text`: in a plain string rich would take ``:factory`` for a picture of one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from .streaming import stream
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Summary:
+    """Means over batches, seeds and draws, by surrogate and layer: of a size that does not depend on how many.
+
+    Attributes:
+        rows: how many were added.
+        batches: how many batches they came from.
+        provenance: of the first table.
+        reasons: why angles are undefined, and of how many rows.
+    """
+
+    rows: int = 0
+    batches: int = 0
+    provenance: dict[Hashable | None, Any] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    _kept: list[pd.DataFrame] = field(default_factory=list)
+    _sums: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
+
+    def add(self, table: pd.DataFrame, *, keep: bool = False) -> None:
+        """Adds the rows of one table, and holds it where ``keep`` says so."""
+        self.provenance = self.provenance or table.attrs
+        if keep:
+            self._kept.append(table)
+        self.rows += len(table)
+        self.batches = max(self.batches, int(table["batch"].max()) + 1)
+        for reason, times in table[table["angle_degrees"].isna()]["reason"].value_counts().items():
+            self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + int(times)
+        for key, angles in table.groupby(["surrogate", "layer", "depth"], sort=False)["angle_degrees"]:
+            defined = angles.dropna()
+            held = self._sums.setdefault(key, [0.0, 0, 0])
+            held[0] += float(defined.sum())
+            held[1] += len(defined)
+            held[2] += len(angles) - len(defined)
+
+    def kept(self) -> pd.DataFrame:
+        """The tables that were kept, as one."""
+        import pandas as pd
+
+        for table in self._kept:  # pandas would compare their attrs
+            table.attrs = {}
+        whole = pd.concat(self._kept, ignore_index=True)
+        whole.attrs = self.provenance
+        return whole
+
+    def as_json(self, path: Path) -> str:
+        """Strict JSON: provenance, where the rows are, how many, and the means."""
+        said = {"path": str(path), "rows": self.rows, "batches": self.batches, "means": self.records()}
+        said |= {"undefined": self.reasons}
+        return json.dumps({"provenance": self.provenance} | said, indent=2, allow_nan=False)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Surrogate, layer, depth, ``mean_angle_degrees`` (``None`` where undefined), ``defined``, ``undefined``."""
+        return [
+            {
+                "surrogate": surrogate,
+                "layer": layer,
+                "depth": int(depth),
+                "mean_angle_degrees": total / defined if defined else None,
+                "defined": defined,
+                "undefined": undefined,
+            }
+            for (surrogate, layer, depth), (total, defined, undefined) in self._sums.items()
+        ]
+
+    def shown(self, title: str) -> list[Table | Text]:
+        """A row a surrogate, a column a layer, in each cell the mean angle, "-" where every one is undefined; remarks.
+
+        A remark is why angles are undefined, what the model's mode does to the measurement, or what was not untied.
+        """
+        records = self.records()
+        layers = sorted({(each["depth"], each["layer"]) for each in records}, key=lambda each: (each[0] == 0, each))
+        over = f"mean over {self.batches} batch{'es' * (self.batches != 1)}"
+        shown = Table("surrogate")
+        for depth, layer in layers:
+            shown.add_column(Text(layer if depth == 0 else f"{depth} {layer}"), justify="right")
+        cells = {(each["surrogate"], each["depth"], each["layer"]): each["mean_angle_degrees"] for each in records}
+        for surrogate in dict.fromkeys(each["surrogate"] for each in records):
+            found = (cells.get((surrogate, *each)) for each in layers)
+            shown.add_row(surrogate, *("-" if angle is None else f"{angle:.1f}" for angle in found))
+        unreached = [f"not untied: {each}" for each in self.provenance.get("unreached", ())]
+        undefined = [f"{times} of {self.rows} rows undefined: {reason}" for reason, times in self.reasons.items()]
+        remarks = [Text(each) for each in (*undefined, *self.provenance.get("remarks", ()), *unreached)]
+        return [Text(f"{title}: angle in degrees, {over}"), shown, *remarks]
+
+
+def through(tables: Iterable[pd.DataFrame], out: Path | None = None, *, keep: bool = False) -> Summary:
+    """Passes each table to the file ``out``, where one is named, and lets go of it unless ``keep`` says otherwise.
+
+    Raises:
+        Refused: the place cannot be written, or there is no table.
+    """
+    summary = Summary()
+    with nullcontext() if out is None else stream(out) as add:
+        for table in tables:
+            summary.add(table, keep=keep)
+            if add is not None:
+                add(table)
+    return summary
