@@ -193,16 +193,17 @@ def _by_parameter(forward: Forward, found: Mapping[str, Sums], index: int, facto
 
 
 def _deviations(begun: _Begun) -> Iterator[Found]:
-    forward = replace(begun.forward, rows=metrics.rows(begun.forward))
+    choices, forward = begun.choices, begun.forward
+    forward = replace(forward, rows=metrics.rows(forward, len(choices) + 1))
     reference: metrics.Reference | None = None
     exact = Member(None)
-    for group in _groups(begun.choices, forward.places):
+    for group in _groups(choices, forward.places):
         members = list(dict.fromkeys(member for _, member, _ in group)) + [exact] * (reference is None)
         found = sums(forward, members)
         if reference is None:
-            reference = metrics.Reference.of(found, members.index(exact))
+            reference = metrics.Reference(found, members.index(exact))
         for choice, member, factor in group:
             scales = {path: factor**count for path, count in forward.above.items()}
-            known = metrics.compare(found, members.index(member), scales, reference)
+            known = reference.compare(found, members.index(member), scales)
             whole = known.pop(metrics.WHOLE)
             yield Found(choice, known, whole)

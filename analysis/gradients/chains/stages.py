@@ -76,6 +76,13 @@ class Pooling(Stage):
 
 def _spread(pool: Any, error: Tensor, x: Tensor) -> Tensor:
     kernel, stride, padding = map(_pair, (pool.kernel_size, pool.stride, pool.padding))
+    high, wide = error.shape[-2:]
+    tiled = kernel == stride and padding == [0, 0] and [high * kernel[0], wide * kernel[1]] == list(x.shape[-2:])
+    if tiled and kernel[1] == 2 and pool.divisor_override is None:
+        # Each number twice, beside itself: a complex number is written faster than two copies of a real one.
+        share = error / (2 * kernel[0])
+        rows = torch.view_as_real(torch.complex(share, share)).flatten(-2).unsqueeze(-2)
+        return rows.expand(*rows.shape[:-2], kernel[0], rows.shape[-1]).reshape(*error.shape[:2], *x.shape[1:])
     flat = error.flatten(0, 1)
     like = x.new_empty(()).expand(len(flat), *x.shape[1:])
     found = _aten.avg_pool2d_backward(

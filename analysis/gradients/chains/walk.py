@@ -17,7 +17,7 @@ from .stages import Activating, Layer, Stage
 GROUP = 10
 """So many backwards travel together at most."""
 _SAMPLES = 64
-_ENTRIES = {"cpu": 1 << 22, "cuda": 1 << 27}  # of the largest stack
+_ENTRIES = {"cpu": 5 << 18, "cuda": 1 << 27}  # of the largest stack
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class Sums:
     weight: Tensor | None = None
     bias: Tensor | None = None
 
+    @property
+    def count(self) -> int:
+        """K."""
+        return next((len(part) for part in (self.weight, self.bias) if part is not None), 1)
+
 
 def inputs(stages: Sequence[Stage], x: Tensor) -> list[Tensor] | None:
     """The input of each stage and the output; ``None`` where a shape makes a stage something else."""
@@ -82,8 +87,8 @@ def sums(forward: Forward, group: Sequence[Member]) -> dict[str, Sums]:
     """
     device = forward.error.device.type
     widest = max(value[0].numel() for value in forward.inputs)
-    samples = max(1, _ENTRIES.get(device, 1 << 22) // (widest * len(group)))
-    samples = min(samples, _SAMPLES) if device == "cpu" else samples
+    samples = _ENTRIES.get(device, _ENTRIES["cpu"]) // (widest * len(group))
+    samples = max(1, min(samples, _SAMPLES) if device == "cpu" else samples)
     while True:
         try:
             with torch.no_grad():
@@ -100,7 +105,8 @@ def _sums(forward: Forward, group: Sequence[Member], samples: int) -> dict[str, 
     random = {path: drawn(group, place, forward.inputs[indices[path]]) for path, place in forward.places.items()}
     wanted = {layer.path for layer in forward.layers}
     found: dict[str, Sums] = {path: Sums() for path in wanted}
-    for start in range(0, len(forward.error), samples):
+    # The last samples come first: by triangular rows they reach all columns, and the sums need no zeros to begin with.
+    for start in reversed(range(0, len(forward.error), samples)):
         part = slice(start, start + samples)
         error = forward.error[part].unsqueeze(1)
         for index in range(len(forward.stages) - 1, last - 1, -1):
@@ -120,10 +126,8 @@ def _sums(forward: Forward, group: Sequence[Member], samples: int) -> dict[str, 
 
 def _add(sums: Sums, layer: Layer, error: Tensor, rows: Tensor | None, x: Tensor, part: slice) -> None:
     if layer.weight.requires_grad:
-        if rows is not None:  # beyond the diagonal they are 0
-            if sums.weight is None:
-                sums.weight = error.new_zeros(*error.shape[1:], len(rows))
-            x = rows[part, : part.stop]
+        if rows is not None:
+            x = rows[part, : part.stop]  # beyond the diagonal they are 0
         sums.weight = layer.weight_gradients(error, x, sums.weight)
     if layer.bias is not None and layer.bias.requires_grad:
         here = layer.bias_gradients(error)
