@@ -258,15 +258,16 @@ def report(
         drawn = bar("figures", len(page.PLACED))
         results = decide(quick=quick, progress=lambda result: claims(f"claim {result.claim.id}", next(decided)))
         found = study.run(plan, progress=training)
-        tables = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
-        how = study.QUICKLY if quick else ""
-        gallery = pictures.pictures(tables, folder=str(out), quick=how, progress=drawn)
-        records = checked()
-    command = f"downslope report --out {out}{' --quick' * quick}"
-    spent = round(time.perf_counter() - started, 1)
-    provenance = {**found.deviations.attrs, "checks_seed": beside.SEED, "command": command, "seconds": spent}
-    tables["checks"] = conformance.table(records)
-    paths = writing.write(out, page.Contents(tables, said, gallery, provenance, how), version=__version__)
+        command = f"downslope report --out {out}{' --quick' * quick}"
+        spent = round(time.perf_counter() - started, 1)
+        contents = page.Contents(
+            found.deviations,
+            found.curves,
+            data.as_json(results)["claims"],
+            {**found.deviations.attrs, "command": command, "seconds": spent},
+            study.QUICKLY if quick else "",
+        )
+        paths = writing.write(out, contents, version=__version__, progress=drawn)
     seconds = round(time.perf_counter() - started, 1)
     if as_json:
         print(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, "quick": quick}, indent=2))
@@ -325,6 +326,10 @@ def _measured() -> tuple[dict[str, Any], str]:
     return {"deviations": found.deviations, "curves": found.curves}, study.QUICKLY
 
 
+def _next(advance: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:
+    advance(running, next(done))
+
+
 @contextmanager
 def _bars() -> Iterator[Callable[[str, int | None], Callable[[str, int], None]]]:
     """Progress bars on stderr, what is running and the time that remains; nothing where stderr is no terminal."""
@@ -332,10 +337,6 @@ def _bars() -> Iterator[Callable[[str, int | None], Callable[[str, int], None]]]
     from rich.console import Console
 
     times = (progress.TimeElapsedColumn(), progress.TimeRemainingColumn())
-def _next(advance: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:
-    advance(running, next(done))
-
-
     columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(), *times)
     console = Console(stderr=True)
     with progress.Progress(*columns, console=console, disable=not console.is_terminal) as shown:
