@@ -213,7 +213,8 @@ def legend(drawn: Figure | SubFigure, handles: Sequence[Any]) -> None:
         rows = -(-len(lengths) // columns)
         return sum(max(lengths[start : start + rows]) for start in range(0, len(lengths), rows))
 
-    columns = next((n for n in range(len(handles), 1, -1) if wide(n) <= width()), 1)
+    most = next((n for n in range(len(handles), 1, -1) if wide(n) <= width()), 1)
+    columns = -(-len(handles) // -(-len(handles) // most))
     drawn.legend(handles=list(handles), loc="outside upper center", ncols=columns, columnspacing=1.2)
 
 

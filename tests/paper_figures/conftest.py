@@ -261,3 +261,8 @@ def curves():
 @pytest.fixture(scope="session")
 def few():
     return synthetic(surrogates=("constant", "triangle", "rectangle"))
+
+
+@pytest.fixture(scope="session")
+def every():
+    return every_table(("constant", "triangle", "rectangle"))

@@ -27,7 +27,8 @@ def shares_of(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Figure:
     """What becomes of the signs of the gradient's entries in each layer: kept, flipped, vanished (zero only in the
     surrogate gradient) or appeared (zero only in the exact one). Shares of the entries that are not zero in both, means
-    over stages, seeds and draws; a layer in which no surrogate changes a sign is named instead of drawn.
+    over stages, seeds and draws; the black line is the full range of the kept share over these. A layer in which no
+    surrogate changes a sign is named instead of drawn.
 
     Args:
         table: a measurement of one network trained in one way, with the columns of `COLUMNS`.
@@ -62,6 +63,8 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
                     linewidth=0,
                 )
                 left = left + shares[outcome].fillna(0)
+            kept_range = shares_of(rows)["kept"].groupby(rows["surrogate"]).agg(["min", "max"]).reindex(shown)
+            panel.hlines(range(len(shown)), kept_range["min"], kept_range["max"], color=look.INK, linewidth=0.7)
             panel.set_title(label)
             panel.set(xlim=(0, 100), xticks=(0, 50, 100))
             panel.tick_params(axis="y", length=0)

@@ -25,7 +25,7 @@ COLUMNS = tables.columns(
     correlation="<E g_psi, grad_w f> at |w| = 1, v.v* = 1",
     residual="E g_psi along w at the spurious minimiser, |w| = 1, m = 2 units, 1'v* = 1; the same in all rows of one",
 )
-_POINTS = 4001
+_POINTS = 4000
 _THETA = np.linspace(0, 90, 31)
 
 
@@ -38,7 +38,7 @@ def curves(surrogates: Iterable[Surrogate]) -> pd.DataFrame:
     """Both closed forms for surrogates, a row an angle, with the columns of `COLUMNS`.
 
     The claims `ste-correlation` and `ste-spurious` state them up to one Gaussian expectation of psi each, of its mean
-    where psi is random; that is a mean over 4,001 stratified quantiles.
+    where psi is random; that is a mean over 4,000 stratified quantiles.
     """
     from scipy.stats import norm
 

@@ -1,0 +1,318 @@
+"""What is plotted is what the table holds, figure by figure; a mutated drawing or table is caught by the same check."""
+
+import downslope as ds
+import numpy as np
+import pandas as pd
+import pytest
+from downslope.paper_figures import drawing, look
+from downslope.paper_figures.gallery.descent import along_the_step, jamming, margin, training
+from downslope.paper_figures.gallery.deviation import angle_depth, layer_step, per_sample
+from downslope.paper_figures.gallery.theory import catalogue, claims, perceptron, ste
+from downslope.paper_figures.marks import spread
+from matplotlib.axes import Axes
+
+
+def panel_of(figure, title):
+    return next(panel for panel in figure.axes if panel.get_title().split("\n")[0] == title)
+
+
+def line(panel, label):
+    """(x, y) of the line of that label."""
+    return next(np.array(each.get_data(), float) for each in panel.get_lines() if each.get_label() == label)
+
+
+def points(panel, label):
+    """(x, y) of the markers of an errorbar of that label."""
+    return next(np.array(each.lines[0].get_data(), float) for each in panel.containers if each.get_label() == label)
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(np.asarray(found, float), np.asarray(wanted, float), rtol=1e-9, atol=1e-12)
+
+
+def check_angle_depth(figure, held):
+    rows = held["deviations"]
+    rows = rows[(rows["surrogate"] == "triangle") & (rows["stage"] == "end")]
+    panel, by_depth = panel_of(figure, "triangle"), rows.groupby("depth")
+    close(line(panel, "measured"), [sorted(rows["depth"].unique()), by_depth["angle_degrees"].mean()])
+    predicted = np.degrees(np.arccos(rows["predicted_cosine"])).groupby(rows["depth"]).mean()
+    close(line(panel, "mean field"), [predicted.index, predicted])
+    half = 4.302652729911275 * by_depth["angle_degrees"].sem()  # Student's t, two degrees of freedom
+    band = panel.collections[-1].get_paths()[0].vertices
+    close(band[band[:, 0] == 1, 1].max(), by_depth["angle_degrees"].mean()[1] + half[1])
+
+
+def check_layer_step(figure, held):
+    rows = held["deviations"]
+    rows = rows[rows["surrogate"] == "triangle"]
+    panels = [panel for panel in figure.axes if panel.get_title() == "triangle"]
+    assert len(panels) == 2
+    for panel, measure in zip(panels, layer_step.MEASURES, strict=True):
+        wanted = rows.pivot_table(index="depth", columns="step", values=measure, aggfunc="mean")
+        close(panel.collections[0].get_array().reshape(wanted.shape), wanted)
+
+
+def check_per_sample(figure, held):
+    rows = held["samples"]
+    cosine = rows.loc[(rows["surrogate"] == "triangle") & (rows["depth"] == 1), "cosine"].dropna()
+    panel = panel_of(figure, "layer 1")
+    close(
+        [each.get_xdata()[0] for each in panel.get_lines() if each.get_marker() == look.style("triangle").marker],
+        [cosine.median()],
+    )
+    stairs = [patch.get_data() for patch in panel.patches if hasattr(patch, "get_data")]
+    heights = max(stairs, key=lambda each: np.count_nonzero(each.baseline - each.values))
+    counts = np.histogram(cosine, heights.edges)[0]
+    close((heights.baseline - heights.values) ** 2 / 0.75**2, counts / counts.sum())
+    share, half = (cosine < 0).mean(), per_sample.wilson(int((cosine < 0).sum()), len(cosine))[1]
+    assert [text.get_text() for text in panel.texts] == [f"{100 * share:.0f} ± {100 * half:.0f}%"]
+
+
+def check_along(figure, held):
+    rows, panel = held["along"], panel_of(figure, "triangle")
+    for surrogate in ("tied", "triangle"):
+        means = rows[rows["surrogate"] == surrogate].groupby("step_size")["loss"].mean()
+        close(line(panel, surrogate), [means.index, means])
+    plane, wanted = panel_of(figure, "triangle, 60°"), held["slice"]
+    wanted = wanted[wanted["surrogate"] == "triangle"].pivot_table(index="y", columns="x", values="loss")
+    close(plane.collections[0].get_array().reshape(wanted.shape), wanted)
+    tips = [text.xy for text in plane.texts]
+    close(tips, [(1.5, 0.0), (1.5 * 0.5, 1.5 * 0.75**0.5)])
+
+
+def check_margin(figure, held):
+    rows = held["margins"]
+    first, second = panel_of(figure, "1.relu"), panel_of(figure, "3.relu")
+    spans = {patch.get_label(): (patch.get_x(), patch.get_x() + patch.get_width()) for patch in first.patches}
+    row = rows[rows["place"] == "1.relu"].iloc[0]
+    close(spans["certified"], (1, row["certified"]))
+    close(spans["open"], (row["certified"], row["attacked"]))
+    close(spans["attacked"][0], row["attacked"])
+    close(line(first, "exact")[0], [row["kappa_star"]] * 2)
+    assert {patch.get_label() for patch in second.patches} == {"certified", "open"}
+    fills = {"inside": ("full", None), "undecided": ("left", None), "outside": ("full", "white")}
+    finite = rows[np.isfinite(rows["kappa"]) & (rows["place"] == "1.relu")]
+    for each in finite.itertuples():
+        marker = next(found for found in first.get_lines() if found.get_label() == each.surrogate)
+        close(marker.get_xdata(), [each.kappa])
+        fill, colour = fills[each.standing]
+        assert marker.get_fillstyle() == fill
+        assert (marker.get_markerfacecolor() == "white") == (colour == "white")
+
+
+def check_training(figure, held):
+    curves, grid = held["curves"], held["grid"]
+    runs = curves[(curves["network"] == "mlp-digits") & (curves["trained"] == "constant") & (curves["split"] == "test")]
+    wanted = runs.groupby("epoch")["loss"].mean()
+    close(line(panel_of(figure, "mlp-digits"), "constant"), [wanted.index, wanted])
+    cells = grid[(grid["network"] == "mlp-digits") & (grid["forward"] == "tanh") & (grid["rule"] == "rectangle")]
+    means = cells.groupby("learning_rate")[["alignment", "final_accuracy"]].mean()
+    found = points(panel_of(figure, "mlp-digits, tanh"), "rectangle")
+    close(found, [means["alignment"], 100 * means["final_accuracy"]])
+
+
+def check_jamming(figure, held):
+    rows = held["jamming"]
+    rows = rows[(rows["surrogate"] == "full_jam") & (rows["depth"] == 1)]
+    wanted = rows.groupby("averaged")[["cosine", "snr", "predicted_cosine", "predicted_snr"]].mean()
+    top = panel_of(figure, "layer 1")
+    below = figure.axes[figure.axes.index(top) + len(held["jamming"]["depth"].unique())]
+    for panel, measure in ((top, "cosine"), (below, "snr")):
+        close(points(panel, "full_jam"), [wanted.index, wanted[measure]])
+        close(line(panel, "closed form, full_jam"), [wanted.index, wanted[f"predicted_{measure}"]])
+
+
+def check_perceptron(figure, held):
+    rows = held["perceptron"]
+    for surrogate, factor in (("constant", 1.0), ("leaky_rectangle", 16.0), ("full_jam", 4 / 3)):
+        panel, mine = panel_of(figure, look.words(surrogate)), rows[rows["surrogate"] == surrogate]
+        means = mine.groupby("features")["mistakes"].mean()
+        close(line(panel, "mistakes"), [means.index, means])
+        # R^2 = d + 1 and 1/gamma^2 = 4d + (2 floor(d/2) + 1)^2, as in print.
+        bound = [factor * (d + 1) * (4 * d + (2 * (d // 2) + 1) ** 2) for d in means.index]
+        close(line(panel, "bound"), [means.index, bound])
+    close(line(panel_of(figure, "full jam"), "not converged")[0], [16])
+
+
+def check_ste(figure, held):
+    rows = held["ste"]
+    for surrogate in ("constant", "triangle", "relu_derivative"):
+        mine = rows[rows["surrogate"] == surrogate]
+        close(line(figure.axes[0], surrogate), [mine["theta_degrees"], mine["correlation"]])
+        close(line(figure.axes[1], surrogate)[0], [mine["residual"].iloc[0]])
+
+
+def check_claims(figure, held):
+    rows = held["claims"].set_index("id")
+    boxes = {patch.get_gid().removeprefix("claim-"): patch for patch in figure.axes[0].patches if patch.get_gid()}
+    for name, patch in boxes.items():
+        verdict = name.removeprefix("surrogate-") if name.startswith("surrogate-") else rows.loc[name, "verdict"]
+        assert look.mpl.colors.to_hex(patch.get_facecolor()) == claims.LOOKS[verdict][1]
+    assert set(boxes) == {name for name in rows.index if not name.startswith("surrogate-")} | {"surrogate-PROVED"}
+    arrows = [patch for patch in figure.axes[0].patches if not patch.get_gid()]
+    assert len(arrows) == len(claims._edges(held["claims"]))
+
+
+def check_catalogue(figure, held):
+    rows = held["shapes"]
+    rows = rows[rows["surrogate"] == "triangle"]
+    close(panel_of(figure, "triangle").get_lines()[1].get_data(), [rows["u"], rows["factor"]])
+
+
+CHECKS = {
+    "angle-depth": (angle_depth, check_angle_depth, ("angle_degrees", "predicted_cosine", "depth")),
+    "layer-step": (layer_step, check_layer_step, ("angle_degrees", "log10_magnitude_ratio")),
+    "per-sample": (per_sample, check_per_sample, ("cosine",)),
+    "along-the-step": (along_the_step, check_along, ("loss", "step_size")),
+    "margin": (margin, check_margin, ("certified", "attacked", "kappa", "kappa_star")),
+    "training": (training, check_training, ("loss",)),
+    "jamming": (jamming, check_jamming, ("cosine", "snr", "predicted_cosine", "predicted_snr", "averaged")),
+    "perceptron": (perceptron, check_perceptron, ("mistakes", "features", "kappa", "second_moment")),
+    "ste": (ste, check_ste, ("theta_degrees", "correlation", "residual")),
+    "catalogue": (catalogue, check_catalogue, ("u", "factor")),
+    "claims": (claims, check_claims, ()),
+}
+"""Each figure with its check and the columns that no mutant may change unseen."""
+
+
+@pytest.fixture(scope="module")
+def held(every):
+    """The tables as the figures get them: one run, a few surrogates."""
+    kept = every["deviations"]
+    kept = kept[(kept["network"] == "deep-tanh-digits") & (kept["trained"] == "tied")]
+    few = [ds.SURROGATES[name] for name in ("constant", "triangle", "relu_derivative")]
+    own = {"deviations": kept, "shapes": catalogue.shapes(few), "ste": ste.curves(few), "claims": claims.made()}
+    return {**every, **own}
+
+
+def drawn(name, tables):
+    drawer = CHECKS[name][0]
+    more = {other: tables[other] for other in getattr(drawer, "MORE", {})}
+    return drawer.draw(tables[drawer.TABLE], **more)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_what_is_plotted_is_what_the_table_holds(name, held):
+    CHECKS[name][1](drawn(name, held), held)
+
+
+@pytest.mark.parametrize(("name", "column"), [(name, column) for name in CHECKS for column in CHECKS[name][2]])
+def test_a_column_that_is_drawn_wrong_is_caught(name, column, held):
+    table = CHECKS[name][0].TABLE
+    mutant = {**held, table: held[table].assign(**{column: held[table][column] * 1.5})}
+    with pytest.raises((AssertionError, StopIteration, IndexError, KeyError)):
+        CHECKS[name][1](drawn(name, mutant), held)
+
+
+def swapped(method):
+    """The method of Axes with its first two arguments the other way round."""
+
+    def mutant(self, x, y, *rest, **options):
+        return method(self, y, x, *rest, **options)
+
+    return mutant
+
+
+LINES = ("angle-depth", "along-the-step", "training", "perceptron", "ste", "catalogue", "margin")
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_swapped_axes_are_caught(name, held, monkeypatch):
+    monkeypatch.setattr(Axes, "plot", swapped(Axes.plot))
+    with pytest.raises((AssertionError, StopIteration)):
+        CHECKS[name][1](drawn(name, held), held)
+
+
+@pytest.mark.parametrize(("name", "method"), [("jamming", "errorbar"), ("training", "errorbar")])
+def test_swapped_markers_are_caught(name, method, held, monkeypatch):
+    monkeypatch.setattr(Axes, method, swapped(getattr(Axes, method)))
+    with pytest.raises((AssertionError, StopIteration)):
+        CHECKS[name][1](drawn(name, held), held)
+
+
+def test_a_heat_map_upside_down_is_caught(held, monkeypatch):
+    plain = Axes.pcolormesh
+    monkeypatch.setattr(Axes, "pcolormesh", lambda self, x, y, z, **options: plain(self, x, y, z[::-1], **options))
+    with pytest.raises(AssertionError):
+        check_layer_step(drawn("layer-step", held), held)
+
+
+def test_a_verdict_in_another_colour_is_caught(held):
+    wrong = held["claims"].assign(verdict="OPEN")
+    with pytest.raises((AssertionError, KeyError)):
+        check_claims(claims.draw(wrong), held)
+
+
+def test_every_figure_of_the_gallery_has_its_check():
+    # `signs`, `angles` and `ranking` have theirs in test_gallery.py.
+    assert set(drawing.figures()) == {*CHECKS, "signs", "angles", "ranking"}
+    assert set(drawing.ORDER) <= set(drawing.figures())
+
+
+# ------------------------------------------------------------------------------------- what single figures promise
+def test_intervals_average_draws_before_seeds():
+    runs = pd.DataFrame({"layer": 1, "seed": [0, 0, 1, 1], "cosine": [0.0, 1.0, 0.5, 0.5]})
+    assert spread.over_seeds(runs, ["layer"], "cosine").iloc[0].tolist() == [0.5, 0.0, 2]
+
+
+def test_without_seeds_the_caption_says_that_there_is_no_interval(held):
+    alone = held["deviations"][held["deviations"]["seed"] == 0]
+    assert angle_depth.said(alone).startswith("n = 1 seed, so that no interval can be shown; ")
+    assert layer_step.said(alone).startswith("n = 1 seed, so that no interval can be shown.")
+
+
+def test_a_dot_marks_where_the_interval_reaches_ninety_degrees(held):
+    rows = held["deviations"]
+    rows = rows[rows["surrogate"] == "triangle"]
+    turned = rows.assign(angle_degrees=rows["angle_degrees"].where(rows["depth"] != 2, 89 + rows["seed"]))
+    panel = panel_of(layer_step.draw(turned), "triangle")
+    dots = [each.get_xydata() for each in panel.get_lines() if each.get_marker() == "o"]
+    assert {tuple(dot) for dot in dots[0]} == {(step, 1) for step in range(4)}  # the second depth, at each step
+
+
+def test_ste_is_the_closed_forms_of_the_claims():
+    table = ste.curves([ds.SURROGATES[name] for name in ("constant", "relu_derivative", "full_jam", "clipped")])
+    value = table.set_index(["surrogate", "theta_degrees"])
+    at_90 = value["correlation"].xs(90.0, level=1) * (2 * np.pi) ** 1.5
+    assert at_90[["constant", "relu_derivative", "full_jam"]].tolist() == pytest.approx([1, 0.5, 0.5])
+    assert at_90["clipped"] == pytest.approx(0.6826894921, abs=3e-4)  # E of 1 on |y| < 1
+    residual = table.groupby("surrogate")["residual"].first()
+    assert residual["constant"] == pytest.approx(2 / 9 / np.sqrt(2 * np.pi), rel=1e-4)
+    assert residual["relu_derivative"] == 0
+    assert ste.said(table) == "1 of 4 vanish at the spurious minimiser: relu′."
+
+
+def test_claims_say_whether_they_were_decided(held):
+    assert claims.said(held["claims"]).endswith("Verdicts are those in print, not computed for this figure.")
+    found = held["claims"].drop(columns="decided")
+    assert "not computed" not in claims.said(found)
+    wrong = found.assign(verdict=found["verdict"].where(found["id"] != "softmax", "OPEN"))
+    assert "Not as in print: softmax." in claims.said(wrong)
+
+
+def test_claims_arrows_follow_the_tables_own_uses():
+    table = pd.DataFrame({"id": ["a", "b"], "verdict": ["PROVED", "OPEN"], "uses": ["[]", '["a"]']})
+    assert claims._edges(table) == [("a", "b")]
+    with pytest.raises(ds.analysis.errors.Refused, match="claim a has the verdict 'TRUE'; known are PROVED"):
+        claims.draw(table.assign(verdict="TRUE"))
+
+
+def test_no_bound_is_drawn_where_none_is_proved(held):
+    rows = held["perceptron"].assign(kappa=np.nan, second_moment=np.nan)
+    (panel, *_) = perceptron.draw(rows[rows["surrogate"] == "constant"]).axes
+    assert panel.get_title() == "constant\n(no bound is proved)"
+    assert "bound" not in {each.get_label() for each in panel.get_lines()}
+
+
+def test_a_finite_spread_is_never_moved(held):
+    far = held["margins"].assign(kappa=held["margins"]["kappa"].replace(np.inf, 400.0))
+    panel = panel_of(margin.draw(far), "1.relu")
+    (marker,) = [each for each in panel.get_lines() if each.get_label() == "rectangle"]
+    assert marker.get_xdata()[0] == 400.0
+    assert panel.get_xlim()[1] > 400
+
+
+def test_along_the_step_needs_the_exact_step(held):
+    with pytest.raises(ds.analysis.errors.Refused, match="no surrogate 'tied' to draw"):
+        along_the_step.draw(held["along"][held["along"]["surrogate"] != "tied"])
+    assert len(along_the_step.draw(held["along"]).axes) == 3  # no slice, no panel for one
