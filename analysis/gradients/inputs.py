@@ -48,7 +48,10 @@ def untouched(model: nn.Module, owned: Sequence[nn.Parameter], seed: int) -> Ite
             for buffer, held in buffers.values():
                 if not torch.equal(buffer, held):  # a write would void the graph of an earlier run
                     buffer.copy_(held)
-        torch.manual_seed(seed)
+        # torch.manual_seed would also note, with a traceback each time, to seed the devices that are not in use.
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
 
     with torch.random.fork_rng(devices=devices), torch.enable_grad():
         again()

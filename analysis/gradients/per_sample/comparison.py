@@ -144,6 +144,8 @@ def _layouts(
             found[i] = layout(errors[i], scaled, by)
             pending.remove(i)
 
+    if reference.uses.apart:
+        return {i: Layout(samples) for i in exact}
     settle(reference, exact)
     flat = pending.copy()
     for choice, errors in surrogate.replay(untied, flat, draws) if flat else ():

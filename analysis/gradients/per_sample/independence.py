@@ -38,7 +38,7 @@ def check_modules(model: nn.Module) -> None:
             )
 
 
-def check_loss(derivative: Derivative, outputs: Sequence[Tensor], found: Sequence[Tensor]) -> None:
+def check_loss(derivative: Derivative, outputs: Sequence[Tensor], found: Sequence[Tensor | None]) -> None:
     """Refuses a loss that compares samples with one another.
 
     The samples are split in two for each binary digit of their number, so that each two are apart once.
@@ -46,21 +46,23 @@ def check_loss(derivative: Derivative, outputs: Sequence[Tensor], found: Sequenc
     Args:
         derivative: of the loss.
         outputs: at which it was taken, [B, ...] each.
-        found: what it gave.
+        found: what it gave; ``None`` for zero.
 
     Raises:
         Refused: the derivative by some samples' outputs depends on the outputs of others.
     """
     samples = len(outputs[0])
     number = torch.arange(samples, device=outputs[0].device)
+    plain = [each.detach() for each in outputs]
+    # Any row of the same kind is a valid output; halved and shifted it is another one even where all are equal, and
+    # stays within [0, 1] where a loss asks for that.
+    other = [0.5 * each[:1] + 0.25 for each in plain]
+    expected = [torch.zeros_like(o) if g is None else g for o, g in zip(plain, found, strict=True)]
     for digit in range((samples - 1).bit_length()):
         change = (number >> digit & 1).bool()
-        keep = ~change
-        # Any row of the same kind is a valid output; halved and shifted it is another one even where all are equal,
-        # and stays within [0, 1] where a loss asks for that.
-        other = [torch.where(_column(change, o), 0.5 * o[:1] + 0.25, o) for o in outputs]
-        for before, after in zip(found, derivative(other), strict=True):
-            if not _near(after[keep], before[keep]):
+        changed = [torch.where(_column(change, o), row, o) for o, row in zip(plain, other, strict=True)]
+        for before, after in zip(expected, derivative(changed), strict=True):
+            if not _near(torch.where(_column(change, after), before, after), before):
                 raise Refused(
                     "per_sample(loss=...): the loss compares samples with one another (its derivative by the output of "
                     f"some samples changes with the output of others), so no gradient belongs to one alone. {REMEDY}"

@@ -25,7 +25,7 @@ from ..untie.untied import untie
 from .comparison import Comparison, compare
 from .independence import check_loss, check_modules
 from .rows import Coordinates, frame
-from .runs import Outputs, Run, taken
+from .runs import Criterion, Outputs, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,28 +134,26 @@ def comparison(
         outputs = Outputs(returned.pop())
         _counted(outputs, batch)
         random = _random_state()
-        at = taken(loss, outputs, outputs.tensors, setting.y, model)
+        criterion = Criterion(loss, setting.y, outputs, model)
 
         def derivative(tensors: Sequence[Tensor]) -> list[Tensor]:
             _random_state(random)
-            found = taken(loss, outputs, tensors, setting.y, model).derivative
-            return [torch.zeros_like(o) if g is None else g for o, g in zip(tensors, found, strict=True)]
+            return criterion.at(tensors)
 
-        zeros = [torch.zeros_like(o) if g is None else g for o, g in zip(outputs.tensors, at.derivative, strict=True)]
-        check_loss(derivative, [each.detach() for each in outputs.tensors], zeros)
-        reference = Run(outputs, at.derivative, setting.parameters)
+        check_loss(derivative, outputs.tensors, criterion.derivative)
+        reference = Run(outputs, criterion.derivative, setting.parameters)
         flat: frozenset[int] = frozenset()
         if not FLAT.isdisjoint(observation.activations):
             again()
             with stepping(model, marking):
-                flat = below(Run(Outputs(setting.output()), at.derivative, ()).value(), setting.parameters)
+                flat = below(Run(Outputs(setting.output()), criterion.derivative, ()).value(), setting.parameters)
         again()
         with ExitStack() as stack:
             mapping = {key: list(chosen.values()) for key in keys}
             untied = stack.enter_context(untie(model, mapping, torch.Generator().manual_seed(seed)))
             under = Outputs(setting.output())
             _same(outputs, under)
-            surrogate = Run(under, at.derivative, setting.parameters)
+            surrogate = Run(under, criterion.derivative, setting.parameters)
             found = compare(
                 reference,
                 surrogate,
@@ -169,7 +167,7 @@ def comparison(
     return found, {
         "device": str(setting.parameters[0].device),
         "training": model.training,
-        "loss": float(at.value),
+        "loss": criterion.value,
         "unreached": [str(each) for each in untied.unreached],
         "reference": {"name": "exact"},
     }

@@ -44,18 +44,29 @@ def frame(found: Comparison, shared: Coordinates) -> pd.DataFrame:
         "layer": spread([group.path for group in found.groups], object, samples, kinds),
         "depth": spread([group.depth for group in found.groups], np.int64, samples, kinds),
         "stage": shared.stage,
-        "step": shared.step,
+        "step": _integers(shared.step, kinds * layers * samples),
         "seed": shared.seed,
         "sample": spread([str(i) for i in range(samples)], object, 1, kinds * layers),
         "draw": spread(found.draws, np.int64, layers * samples, 1),
     }
+    rows = kinds * layers * samples
     for name in (*NUMBERS[:4], *COUNTS, *NUMBERS[4:]):
-        columns[name] = np.stack([each[name] for each in numbers], 1).ravel() if name in numbers[0] else None
+        if name in COUNTS:
+            columns[name] = _integers(None, rows)
+        else:
+            known = name in numbers[0]
+            columns[name] = np.stack([each[name] for each in numbers], 1).ravel() if known else np.full(rows, np.nan)
     reason = np.stack([each["reason"] for each in numbers], 1).ravel()
     columns["state"] = np.where(reason == "", "defined", "undefined").astype(object)
     columns["reason"] = reason
-    table = pd.DataFrame(columns, index=range(kinds * layers * samples))
-    return table.astype(dict.fromkeys(("step", *COUNTS), "Int64") | dict.fromkeys(NUMBERS, "float64"))
+    return pd.DataFrame(columns, index=range(rows))
+
+
+def _integers(value: int | None, rows: int) -> Any:
+    """A column of one integer, or of missing ones."""
+    import pandas as pd
+
+    return pd.arrays.IntegerArray(np.full(rows, value or 0, np.int64), np.full(rows, value is None))
 
 
 def _numbers(group: Group, kinds: int, samples: int) -> dict[str, Any]:

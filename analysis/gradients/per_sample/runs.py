@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,35 +47,47 @@ class Outputs:
         return tree_unflatten(leaves, self._tree)
 
 
-@dataclass(frozen=True)
-class Taken:
-    """The loss at some outputs."""
+class Criterion:
+    """The loss as a function of the outputs alone.
 
-    value: Tensor
-    derivative: list[Tensor | None]
-
-
-def taken(loss: Loss, outputs: Outputs, tensors: Sequence[Tensor], target: Any, model: nn.Module) -> Taken:
-    """The loss as a function of the outputs alone, and its derivative by them; ``None`` by what it does not use.
+    Args:
+        loss: of an output and the target.
+        target: of the batch.
+        outputs: of the model.
 
     Raises:
-        Refused: it is no finite scalar, depends on no output, or depends on the parameters in another way too.
+        Refused: the loss is no finite scalar, depends on no output, or depends on the parameters in another way too.
     """
-    leaves = [each.detach().requires_grad_() for each in tensors]
-    value = scalar(loss(outputs.put([each.clone() for each in leaves]), target), "per_sample")
-    if not value.requires_grad:
-        raise Refused("per_sample(loss=...): the loss does not depend on any trained parameter, so it has no gradient.")
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    known = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    straight = uses([value.grad_fn], known)
-    for parameter in known:
-        if straight.reached(parameter):
+
+    def __init__(self, loss: Loss, target: Any, outputs: Outputs, model: nn.Module) -> None:
+        self._loss, self._target, self._outputs = loss, target, outputs
+        leaves, value = self._value(outputs.tensors)
+        if not value.requires_grad:
             raise Refused(
-                f"per_sample(loss=...): the loss depends on the parameter {names[id(parameter)]} directly, not only "
-                f"through the model's output, and that part of the gradient belongs to no sample. Leave it out (weight "
-                f"decay, for instance)."
+                "per_sample(loss=...): the loss does not depend on any trained parameter, so it has no gradient."
             )
-    return Taken(value.detach(), list(torch.autograd.grad(value, leaves, allow_unused=True)))
+        named = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        straight = uses([value.grad_fn], list(named.values()), outputs.samples)
+        for name, parameter in named.items():
+            if straight.reached(parameter):
+                raise Refused(
+                    f"per_sample(loss=...): the loss depends on the parameter {name} directly, not only through the "
+                    f"model's output, and that part of the gradient belongs to no sample. Leave it out (weight decay, "
+                    f"for instance)."
+                )
+        self.value = float(value.detach())
+        self.derivative: list[Tensor | None] = list(torch.autograd.grad(value, leaves, allow_unused=True))
+
+    def at(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The derivative by other outputs."""
+        leaves, value = self._value(tensors)
+        found = torch.autograd.grad(value, leaves, allow_unused=True)
+        return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
+
+    def _value(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        leaves = [each.detach().requires_grad_() for each in tensors]
+        copies = [each.clone() for each in leaves]  # the loss may work in place
+        return leaves, scalar(self._loss(self._outputs.put(copies), self._target), "per_sample")
 
 
 class Run:
@@ -92,7 +103,7 @@ class Run:
         pairs = [(o, g) for o, g in zip(outputs.tensors, derivative, strict=True) if g is not None]
         self._outputs, self._derivative = [o for o, _ in pairs], [g for _, g in pairs]
         self.samples = outputs.samples
-        self.uses: Uses = uses([each.grad_fn for each in self._outputs], parameters)
+        self.uses: Uses = uses([each.grad_fn for each in self._outputs], parameters, outputs.samples)
 
     def value(self, by: Tensor | None = None) -> Tensor:
         """A scalar whose derivative by the outputs is the loss's, times a factor for each sample."""

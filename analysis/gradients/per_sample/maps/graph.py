@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from .apart import apart
 from .map import Map, recognised
 
 
@@ -19,10 +20,12 @@ class Uses:
     Attributes:
         maps: every recognised node, in the order in which the forward made them.
         elsewhere: parameters that (also) reach the outputs in another way, by id.
+        apart: whether every node on the way is known to keep samples apart.
     """
 
     maps: list[Map] = field(default_factory=list)
     elsewhere: set[int] = field(default_factory=set)
+    apart: bool = True
 
     def of(self, parameter: Tensor) -> tuple[tuple[int, bool], ...]:
         """Place of each map that the parameter takes part in, and whether as its bias; none where any use is another.
@@ -47,8 +50,8 @@ class Uses:
         return id(parameter) in self.elsewhere or any(parameter is m.weight or parameter is m.bias for m in self.maps)
 
 
-def uses(outputs: Iterable[Node | None], parameters: Sequence[Tensor]) -> Uses:
-    """Walks the graph from the outputs to the parameters."""
+def uses(outputs: Iterable[Node | None], parameters: Sequence[Tensor], samples: int) -> Uses:
+    """Walks the graph from the outputs, each with ``samples`` rows, to the parameters."""
     known = {id(parameter) for parameter in parameters}
     found = Uses()
     stack: list[Any] = [node for node in outputs if node is not None]
@@ -60,21 +63,25 @@ def uses(outputs: Iterable[Node | None], parameters: Sequence[Tensor]) -> Uses:
             if id(own) in known:
                 found.elsewhere.add(id(own))
             continue
-        children = [child for child, _ in node.next_functions]
+        edges = node.next_functions
+        children = [child for child, _ in edges]
         taken: set[int] = set()
 
         def leaf(index: int, children: list[Any] = children, taken: set[int] = taken) -> Tensor | None:
             parameter = _leaf(children[index]) if index < len(children) else None
-            if parameter is None or id(parameter) not in known:
-                return None
+            if parameter is None or id(parameter) not in known or parameter._backward_hooks:
+                return None  # a hook may change what arrives, so each sample's gradient has to go through it
             taken.add(index)
             return parameter
 
         each = recognised(node, leaf)
         if each is not None:
             found.maps.append(each)
-        for index, child in enumerate(children):
-            if child is not None and child not in seen and (each is None or index not in taken):
+        onward = [edge for i, edge in enumerate(edges) if edge[0] is not None and (each is None or i not in taken)]
+        inputs = [edge for edge in onward if not hasattr(edge[0], "variable")]
+        found.apart = found.apart and apart(node, inputs, samples)
+        for child, _ in onward:
+            if child not in seen:
                 seen.add(child)
                 stack.append(child)
     found.maps.sort(key=lambda one: one.node._sequence_nr())

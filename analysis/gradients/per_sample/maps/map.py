@@ -191,10 +191,12 @@ def _broadcast(shape: torch.Size, error: torch.Size) -> tuple[list[int], list[in
 
 
 def windows(given: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Tensor:
-    """The patches under a convolution's kernel, [N, C * kernel, positions]; padded by zeros."""
-    if len(kernel) == 2:
-        return F.unfold(given, tuple(kernel), tuple(dilation), tuple(padding), tuple(stride))
-    given = F.pad(given, [side for size in reversed(padding) for side in (size, size)])
+    """The patches under a convolution's kernel, [N, C * kernel, positions]; padded by zeros.
+
+    One copy of a strided view: several times as fast as ``F.unfold``, and for any number of dimensions.
+    """
+    if any(padding):
+        given = F.pad(given, [side for size in reversed(padding) for side in (size, size)])
     for dim, (size, step, spread) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
         given = given.unfold(dim, spread * (size - 1) + 1, step)[..., ::spread]
     free = len(kernel)

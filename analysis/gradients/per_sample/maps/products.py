@@ -151,25 +151,25 @@ def _formed(features: Tensor, reference: Tensor, errors: Tensor, bias: bool) -> 
     What is formed of a surrogate is its difference from the reference times a first guess of the slope, so that equal
     gradients differ by exactly nothing and near ones by digits that are all good.
     """
-    kinds, samples, out = len(errors), reference.shape[0], reference.shape[-1]
-    over = (-3, -2, -1)
-    guess = _ratio(
-        (errors * reference).sum(over, dtype=torch.float64), reference.square().sum(over, dtype=torch.float64)
-    )
-    guess = guess.to(reference.dtype)
-    apart = errors - guess[..., None, None, None] * reference
-    signals = torch.cat([reference[None], apart]).permute(1, 2, 0, 4, 3).flatten(2, 3)  # [B, G, (K+1) O, T]
-    formed = (
-        (signals @ features).unflatten(2, (kinds + 1, out)).transpose(1, 2).reshape(samples, kinds + 1, -1).double()
-    )
+    if reference.dtype.itemsize < 4:
+        features, reference, errors = features.float(), reference.float(), errors.float()
+    kinds, samples, groups, out = len(errors), len(reference), reference.shape[1], reference.shape[-1]
+    d, e = reference.mT, errors.mT.transpose(0, 1)  # [B, G, O, T], [B, K, G, O, T]: as a convolution keeps them
+    flat, flat_e = d.reshape(samples, 1, -1), e.reshape(samples, kinds, -1)
+    guess = torch.linalg.vecdot(flat_e, flat.expand_as(flat_e)) / torch.linalg.vecdot(flat, flat)
+    guess = torch.where(guess.isfinite(), guess, 0.0)  # [B, K]
+    apart = torch.addcmul(e, guess[..., None, None, None], d[:, None], value=-1)
+    signals = torch.cat([d[:, :, None], apart.transpose(1, 2)], 2).flatten(2, 3)  # [B, G, (K+1) O, T]
+    product = (signals.flatten(0, 1) @ features.flatten(0, 1)).reshape(samples, groups, kinds + 1, -1)
+    formed = product.transpose(1, 2).flatten(2).double()
     if bias:
-        sums = signals.sum(-1, dtype=torch.float64).unflatten(2, (kinds + 1, out)).transpose(1, 2)
-        formed = torch.cat([formed, sums.reshape(samples, kinds + 1, -1)], -1)
+        sums = signals.sum(-1, dtype=torch.float64).reshape(samples, groups, kinds + 1, out)
+        formed = torch.cat([formed, sums.transpose(1, 2).flatten(2)], -1)
     g, difference = formed[:, :1], formed[:, 1:]
     square = torch.linalg.vecdot(g, g)[:, 0]
     more = _ratio(torch.linalg.vecdot(difference, g.expand_as(difference)).mT, square)  # [K, B]
     difference = torch.addcmul(difference, more.mT[..., None], g, value=-1)
-    return Products(square, guess.double() + more, torch.linalg.vecdot(difference, difference).mT)
+    return Products(square, guess.mT.double() + more, torch.linalg.vecdot(difference, difference).mT)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

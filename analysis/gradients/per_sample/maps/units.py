@@ -13,8 +13,8 @@ from .graph import Uses
 from .map import Layout, Map
 from .products import Products, beside, numbers, products
 
-BUDGET = 2**21
-"""Numbers held at once while one unit is compared: 16 MiB in float64, and near the cache."""
+BUDGET = 2**19
+"""Numbers held at once while one unit is compared, a few MiB: they stay in the cache, or near it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,14 @@ class Call:
         assert self.layout is not None
         return self.map.signals(self.layout.split(rows)[here])
 
+    def under_signals(self, here: slice) -> Tensor:
+        """[K, B, G, T, O] of some samples; in memory as each surrogate's own."""
+        if len(self.errors) == 1:
+            return self.signals(self.errors[0], here).unsqueeze(0)
+        assert self.layout is not None
+        rows = torch.stack([self.layout.split(error)[here] for error in self.errors])
+        return self.map.signals(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+
     def features(self, given: Tensor, here: slice) -> Tensor:
         """[B, G, T, I] of some samples."""
         assert self.layout is not None
@@ -107,7 +115,7 @@ def products_of(unit: Unit, calls: Sequence[Call]) -> Products:
         return (
             _joined(features, 2) if features else None,
             _joined([call.signals(call.reference, here) for call in calls], 2),
-            _joined([torch.stack([call.signals(error, here) for error in call.errors]) for call in calls], 3),
+            _joined([call.under_signals(here) for call in calls], 3),
         )
 
     assert calls[0].layout is not None

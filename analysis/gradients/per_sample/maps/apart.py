@@ -1,0 +1,51 @@
+"""Which nodes of an autograd graph keep samples apart for certain: row b of an input's gradient needs row b alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...untie.function import Replaced
+
+_ELEMENTWISE = frozenset(
+    f"{name}Backward0"
+    for name in (
+        *("Relu", "LeakyRelu", "Elu", "Gelu", "Silu", "Mish", "Softplus", "Sigmoid", "LogSigmoid", "Tanh", "Hardtanh"),
+        *("Hardsigmoid", "Hardswish", "Sign", "Round", "Clone", "Neg", "Exp", "Add", "Sub", "Mul", "Div"),
+    )
+)
+_BY_SAMPLE = frozenset(
+    f"{name}Backward0"
+    for name in (
+        *("Addmm", "Mm", "Convolution", "NativeGroupNorm", "NativeBatchNorm", "AvgPool2D", "AvgPool3D"),
+        *("MaxPool2DWithIndices", "AdaptiveAvgPool2D", "View", "UnsafeView", "ReshapeAlias"),
+    )
+)
+
+
+def apart(node: Any, inputs: Sequence[tuple[Any, int]], samples: int) -> bool:
+    """Whether the node is known to keep samples apart; ``False`` says only that nothing is known.
+
+    Its output and every input must count the samples in the first dimension, and an elementwise operation must not
+    broadcast; a reshaping that keeps the first dimension keeps its rows.
+
+    Args:
+        node: of the graph.
+        inputs: what leads on from it, parameters left out: node and number of its output.
+        samples: their number.
+    """
+    name, shape, shapes = node.name(), _shape(node, 0), [_shape(*each) for each in inputs]
+    if any(each is None or each[:1] != (samples,) for each in (shape, *shapes)):
+        return False
+    if name in _ELEMENTWISE or getattr(node, "_forward_cls", None) is Replaced:
+        return all(each == shape for each in shapes)
+    if name == "NativeBatchNormBackward0":
+        return not node._saved_training
+    if name == "NativeLayerNormBackward0":
+        return len(shape or ()) > len(node._saved_normalized_shape)
+    return name in _BY_SAMPLE
+
+
+def _shape(node: Any, output: int) -> tuple[int, ...] | None:
+    described = getattr(node, "_input_metadata", ())
+    return tuple(described[output].shape) if output < len(described) else None
