@@ -137,7 +137,7 @@ def measure(
 
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
     unsaid = (None, None, None, "cross-entropy", None, None, None, False, "", "cpu")
-    if model is not None and data is not None and network is trained is epochs is None:
+    if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
         said = {"model": model, "weights": weights, "data": data, "loss": loss}
         asked = given.Asked(measured, activation or (), draws, seeds, reference, stage, samples, batches, device)
         mine = given.model(model, weights, training=training)

@@ -18,7 +18,7 @@ from ..analysis.gradients.untie.untied import untie
 from ..analysis.surrogates.lookup import activation
 from .data import Data
 from .networks import Network, hidden
-from .networks.entry import TIED
+from .networks.entry import TIED as TIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +154,8 @@ def _epoch(
 def _scores(model: nn.Module, network: Network, data: Data) -> Iterator[dict[str, Any]]:
     for split, (inputs, targets) in (("train", data.train), ("test", data.test)):
         # In one piece where that is the usual size, else a large set of images would need gigabytes of activations.
-        pieces = [(model(x), y) for x, y in zip(inputs.split(_PIECE), targets.split(_PIECE), strict=True)]
+        starts = range(0, len(inputs), _PIECE)
+        pieces = [(model(inputs[at : at + _PIECE]), targets[at : at + _PIECE]) for at in starts]
         total = sum(network.criterion(output.double(), y, "sum").item() for output, y in pieces)
         yield {
             "split": split,

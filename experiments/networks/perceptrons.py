@@ -84,7 +84,7 @@ WIDTHS = tuple(
         f"mlp-digits-width-{width}",
         title=f"64-{width}-10 logistic on DIGITS",
         activation="logistic",
-        builder=lambda hidden, width=width: multilayer((64, width, 10), hidden),
+        builder=partial(multilayer, (64, width, 10)),
         data="digits",
         recipe=_TABLE_3,
         source="ours: width under the recipe of mlp-digits",

@@ -20,8 +20,8 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens [samples, tokens, width] of the same shape."""
-        parts = self.split(tokens).unflatten(-1, (3, _HEADS, -1)).movedim(-3, 0).transpose(-3, -2)
-        queries, keys, values = parts.unbind()
+        parts = self.split(tokens).reshape(*tokens.shape[:-1], 3, _HEADS, -1)
+        queries, keys, values = parts.movedim(-3, 0).transpose(-3, -2)
         weights = torch.softmax(queries @ keys.mT / queries.shape[-1] ** 0.5, dim=-1)
         joined: Tensor = self.join((weights @ values).transpose(-3, -2).flatten(-2))
         return joined

@@ -37,7 +37,7 @@ class Summary:
     provenance: dict[Hashable | None, Any] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     _kept: list[pd.DataFrame] = field(default_factory=list)
-    _sums: dict[tuple[str, str, int], list[float]] = field(default_factory=dict)
+    _sums: dict[tuple[Any, ...], list[float]] = field(default_factory=dict)
 
     def add(self, table: pd.DataFrame, *, keep: bool = False) -> None:
         """Adds the rows of one table, and holds it where ``keep`` says so."""
