@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...analysis import products
 from ...analysis.errors import Refused
 from .. import training
 from ..grids import plain
 from ..grids.cell import Cell
 from ..networks import Network, network
-from ..stacked import products
 from ..stacked.engine import groups, one_epoch
 from ..stacked.layers import stacked_layers
 from ..stacked.stack import Stack

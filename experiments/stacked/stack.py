@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...analysis import products
 from ..grids import plain
 from ..grids.cell import Cell
 from ..networks import network
-from . import products
 from .backward.rules import backwards
 from .layers import stacked_layers
 from .losses import Gradient

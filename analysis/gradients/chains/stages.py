@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...products import Shape
+
 _aten = torch.ops.aten
 _UNFOLDED = 64  # with so many entries under its kernel, a convolution's weight gradient is faster as a matrix product
 
@@ -133,6 +135,10 @@ class Layer(Stage):
         """The K weight gradients of some samples, shape (K, outputs, ...), added to ``into``."""
         raise NotImplementedError
 
+    def products(self, x: Tensor, many: int) -> list[Shape]:
+        """The shapes of the matrix products of a step back, for ``many`` signals of each sample of ``x``."""
+        return []
+
     def bias_gradients(self, error: Tensor) -> Tensor:
         """The K bias gradients of some samples, shape (K, outputs)."""
         return error.flatten(3).sum((0, 3)) if error.ndim > 3 else error.sum(0)
@@ -150,12 +156,18 @@ class Linear(Layer):
         """All samples and surrogates in one product."""
         return (error.flatten(0, 1) @ self.weight).unflatten(0, error.shape[:2])
 
+    def products(self, x: Tensor, many: int) -> list[Shape]:
+        """The step back, and the weight gradients."""
+        outputs, ins = self.weight.shape
+        return [(1, len(x) * many, outputs, ins), (1, outputs * many, len(x), ins)]
+
     def weight_gradients(self, error: Tensor, rows: Tensor, into: Tensor | None) -> Tensor:
         """All surrogates in one product. ``rows`` may be any matrix with a row for each sample."""
         stacked = error.flatten(1).T
         if into is None:
             return (stacked @ rows).unflatten(0, error.shape[1:])
-        into.flatten(0, 1)[:, : rows.shape[1]].addmm_(stacked, rows)
+        columns = into.flatten(0, 1)[:, : rows.shape[1]]
+        torch.addmm(columns, stacked, rows, out=columns)
         return into
 
 
