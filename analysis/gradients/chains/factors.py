@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import sympy as sp
 import torch
 from torch import Tensor
 
-from ...surrogates.surrogate import Surrogate
+from ...surrogates.formula.multiples import ratio
 from ..untie.function import Factor, draws_of
 from ..untie.matching import Bound, Rule
 from ..untie.mode import Seeds
@@ -116,29 +114,3 @@ def multiples(found: Sequence[Place], count: int) -> dict[int, tuple[int, float]
                 answer[choice] = earlier, number
                 break
     return answer
-
-
-@lru_cache(maxsize=4096)
-def ratio(first: Surrogate, second: Surrogate) -> float | None:
-    """The number by which one deterministic surrogate is the other, at every preactivation; ``None`` where none shows.
-
-    It shows where SymPy cancels the quotient, or where the two differ in one parameter that is linear in the factor.
-
-    >>> from downslope import SURROGATES
-    >>> triangle = SURROGATES["triangle"]
-    >>> ratio(triangle.at(height=0.5), triangle), ratio(triangle.at(width=2), triangle)
-    (0.5, None)
-    """
-    if first.random or second.random or 0 in (first.formula, second.formula):
-        return None
-    quotient = first.formula / second.formula
-    if quotient.is_number:
-        return float(quotient)
-    mine, other = dict(first.parameters.items()), dict(second.parameters.items())
-    apart = [symbol for symbol in mine if mine[symbol] != other.get(symbol)]
-    if first.factor != second.factor or mine.keys() != other.keys() or len(apart) != 1:
-        return None
-    (height,) = apart
-    if height in first.factor.diff(height).free_symbols or first.factor.subs(height, 0) != 0:
-        return None
-    return float(sp.sympify(mine[height]) / other[height])
