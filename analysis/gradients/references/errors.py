@@ -54,7 +54,7 @@ class Groups:
 
     def relative_error(self, where: Sequence[int]) -> float | None:
         r"""sqrt(trace of the mean's covariance) / \|mean\|; ``None`` where the mean is zero."""
-        mean, rows = self._rows(where)
+        mean, rows = self.rows(where)
         norm = float(mean.norm())
         deviations = rows - mean
         weights = torch.tensor(self.sizes, dtype=torch.float64, device=rows.device)
@@ -64,7 +64,7 @@ class Groups:
 
     def cosine_error(self, where: Sequence[int], gradient: Gradients) -> float:
         """The standard error of the cosine of ``gradient`` and the mean, by the jackknife over groups."""
-        mean, rows = self._rows(where)
+        mean, rows = self.rows(where)
         g = _flat([gradient[i] for i in where], [self._like(i) for i in where])
         g = g / g.norm()
         sizes = torch.tensor(self.sizes, dtype=torch.float64, device=rows.device)[:, None]
@@ -74,7 +74,7 @@ class Groups:
         n = self.count
         return math.sqrt((n - 1) / n * float((cosines - cosines.mean()).square().sum()))
 
-    def _rows(self, where: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def rows(self, where: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The mean and the group means of these parameters, flat: (entries,), (groups, entries)."""
         like = [self._like(i) for i in where]
         rows = torch.stack([_flat([s[i] for i in where], like) / n for s, n in zip(self.sums, self.sizes, strict=True)])

@@ -1,0 +1,213 @@
+"""`meanfield`: the cosine and the length that wide random networks predict for a surrogate gradient.
+
+On a chain of linear maps and activations, one sample, weights random and wide (THEORY `meanfield-cosine`,
+`meanfield-magnitude`): the cosine of a layer's surrogate gradient with the exact one is the product of
+rho = E[phi' psi]/sqrt(E phi'^2 E psi^2) over the activations above it, the ratio of their lengths the product of
+sqrt(E psi^2/E phi'^2), with z ~ N(0, q) and q the mean square of each activation's preactivation as measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ...errors import Refused
+from ...surrogates.surrogate import Surrogate
+from ..inputs import untouched
+from ..layers import layers, observe
+from ..measurement import measure
+from ..measuring.choice import Given
+from ..measuring.choice import surrogates as chosen_from
+from ..measuring.rows import WHOLE
+from ..measuring.setting import Loss, Setting
+from ..measuring.taking import Native, native
+from ..references.reference import flatness
+from ..table import provenance
+from .gaussian import overlap
+from .preactivations import Above, Called, above
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = "downslope.meanfield/1"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What mean-field theory says of one layer and surrogate.
+
+    Attributes:
+        cosine: product of rho over the activations above.
+        ratio: product of sqrt(E psi^2/E phi'^2), the ratio of the two gradients' lengths.
+        reason: why there is none; empty where there is one.
+    """
+
+    cosine: float = 1.0
+    ratio: float = 1.0
+    reason: str = ""
+
+
+def predict(calls: Sequence[Called], surrogate: Surrogate | str, untied: frozenset[str] | None = None) -> Prediction:
+    """The prediction for a layer below these calls.
+
+    Args:
+        calls: of activations.
+        surrogate: what stands in for their derivatives, or ``"tied"``.
+        untied: names of the activations that it stands in for; all where ``None``.
+    """
+    cosine = ratio = 1.0
+    for call in calls:
+        if untied is not None and call.place.activation not in untied:
+            continue
+        derivative = call.place.derivative
+        psi = derivative if isinstance(surrogate, str) else surrogate
+        if not call.mean_square > 0:
+            return Prediction(reason=f"the preactivation of {call.place} is zero")
+        try:
+            found = overlap(derivative, psi, call.mean_square)
+        except Refused as error:
+            return Prediction(reason=str(error))
+        if found.rho is None or found.ratio is None:
+            what = "derivative of the activation" if found.derivative == 0 else "surrogate"
+            return Prediction(reason=f"the {what} vanishes at {call.place}")
+        cosine, ratio = cosine * found.rho, ratio * found.ratio
+    return Prediction(cosine, ratio)
+
+
+def meanfield(
+    model: nn.Module,
+    loss: Loss,
+    batch: tuple[Any, Any],
+    surrogates: Given,
+    *,
+    activations: Sequence[str] | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    network: str = "",
+    stage: str = "",
+) -> pd.DataFrame:
+    """The mean-field prediction of each layer's cosine and length, beside what is measured on this batch.
+
+    The prediction is for one sample and weights that are random, wide and independent of it; a batch, a trained network
+    or a narrow one deviates from it, and the table shows by how much. Measured cosines have a floor of about
+    1/sqrt(width).
+
+    Args:
+        model: as in `measure`.
+        loss: as in `measure`.
+        batch: as in `measure`.
+        surrogates: as in `measure`.
+        activations: names of the activations that are untied; all of the catalogue that run, where ``None``.
+        draws: of each random surrogate, as in `measure`.
+        seed: as in `measure`.
+        network: coordinate, copied into each row.
+        stage: coordinate, copied.
+
+    Returns:
+        The coordinates and rows of `measure`, with the columns ``crossed`` (activations from the layer to the loss),
+        ``mean_squared_preactivation`` (q of the first of them), ``predicted_cosine``,
+        ``predicted_log10_magnitude_ratio``, the measured ``cosine`` and ``log10_magnitude_ratio``, ``measured_reason``
+        (why those are undefined), and ``state`` and ``reason`` of the prediction: it is undefined where the layer's
+        weights are shared, where a path goes around an activation, below a step unit, and where a factor vanishes. The
+        whole gradient's is put together from the layers' by the measured lengths of their exact gradients.
+
+    Raises:
+        Refused: as for `measure`.
+    """
+    chosen = chosen_from(surrogates, "meanfield")
+    setting = Setting.of(model, loss, batch, "meanfield")
+    options: dict[str, Any] = {"activations": activations, "draws": draws, "seed": seed}
+    table = measure(model, loss, batch, surrogates, **options, network=network, stage=stage)
+    with untouched(model, setting.owned, seed) as again:
+        observation = observe(model, setting.output)
+        known = native(setting, observation, again)
+        of_layer = layers(model, observation.order)
+        chains = above(known, of_layer)
+        positions = {id(parameter): index for index, parameter in enumerate(setting.parameters)}
+        places = {layer.path: [positions[id(p)] for p in layer.parameters if id(p) in positions] for layer in of_layer}
+    untied = None if activations is None else frozenset(table.activation.iloc[0].split("+"))
+    predictions = {name: _layers(known, chains, places, surrogate, untied) for name, surrogate in chosen.items()}
+    return _joined(table, chains, predictions)
+
+
+def _layers(
+    known: Native,
+    chains: Mapping[str, Above],
+    places: Mapping[str, Sequence[int]],
+    surrogate: Surrogate | str,
+    untied: frozenset[str] | None,
+) -> dict[str, Prediction]:
+    """By layer, the whole included."""
+    found: dict[str, Prediction] = {}
+    for path, chain in chains.items():
+        reason = chain.reason
+        if not known.flat.isdisjoint(places[path]):
+            reason = flatness(known.activations)
+        found[path] = Prediction(reason=reason) if reason else predict(chain.calls, surrogate, untied)
+    squares = {
+        path: sum(float(part.square().sum()) for i in where if (part := known.exact[i]) is not None)
+        for path, where in places.items()
+    }
+    moved = [path for path in found if squares[path] > 0]
+    missing = [path for path in found if found[path].reason and (squares[path] > 0 or known.flat & set(places[path]))]
+    if missing or not moved:
+        reason = f"it has no prediction at the layer {missing[0]}" if missing else "the exact gradient is zero"
+        return found | {WHOLE: Prediction(reason=reason)}
+    inner = sum(found[path].cosine * found[path].ratio * squares[path] for path in moved)
+    long = math.sqrt(sum(found[path].ratio ** 2 * squares[path] for path in moved) / sum(squares.values()))
+    return found | {WHOLE: Prediction(inner / long / sum(squares.values()), long)}
+
+
+def _joined(
+    table: pd.DataFrame, chains: Mapping[str, Above], predictions: Mapping[str, Mapping[str, Prediction]]
+) -> pd.DataFrame:
+    """The measured rows with their predictions."""
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for measured in table.to_dict("records"):
+        layer = measured["layer"]
+        found = predictions[measured["surrogate"]][layer]
+        calls = chains[layer].calls if layer in chains else ()
+        known = not found.reason
+        rows.append(
+            {name: measured[name] for name in _COORDINATES}
+            | {
+                "crossed": len(calls) if layer in chains else None,
+                "mean_squared_preactivation": calls[0].mean_square if calls else None,
+                "predicted_cosine": found.cosine if known else None,
+                "predicted_log10_magnitude_ratio": math.log10(found.ratio) if known else None,
+                "cosine": measured["cosine"],
+                "log10_magnitude_ratio": measured["log10_magnitude_ratio"],
+                "measured_reason": measured["reason"],
+                "state": "defined" if known else "undefined",
+                "reason": found.reason,
+            }
+        )
+    numbers = ("mean_squared_preactivation", "predicted_cosine", "predicted_log10_magnitude_ratio")
+    joined = pd.DataFrame(rows).astype(
+        dict.fromkeys(("crossed", "step"), "Int64")
+        | dict.fromkeys((*numbers, "cosine", "log10_magnitude_ratio"), "float64")
+    )
+    more = {key: table.attrs[key] for key in ("training", "loss", "unreached")}
+    joined.attrs = provenance(seed=table.attrs["seed"], device=table.attrs["device"], schema=SCHEMA, **more)
+    return joined
+
+
+_COORDINATES = (
+    "network",
+    "activation",
+    "surrogate",
+    "reference",
+    "layer",
+    "depth",
+    "stage",
+    "step",
+    "seed",
+    "sample",
+    "draw",
+)
