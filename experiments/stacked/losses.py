@@ -25,7 +25,7 @@ class Gradient:
         self._direct = _DIRECT.get(network.loss)
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """[seeds, runs, outputs, samples], written over the outputs of that shape where there is a fast form.
+        """[seeds, runs, outputs, samples], in memory of its own: a backward may still need the outputs.
 
         Args:
             outputs: [seeds, runs, outputs, samples].
@@ -51,7 +51,7 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """2 (output - label)."""
-    return outputs.sub_(targets[:, None, None].to(outputs.dtype)).mul_(2)
+    return outputs.sub(targets[:, None, None]).mul_(2)
 
 
 _DIRECT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -16,11 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...analysis.errors import Refused
 from ...analysis.gradients.untie.function import mix
 from ...analysis.gradients.untie.mode import Seeds
 from ...analysis.surrogates.formula.numerics.draws import draw
 from ...analysis.surrogates.lookup import TIED, surrogate
-from ..grids.cell import Cell
+from .. import training
+from ..grids import plain
+from ..grids.cell import Cell, Outcome, Score
 from ..networks import Network, hidden, network
 from .backward.factor import Factor, split
 
@@ -45,7 +48,7 @@ def _fits(name: str, forward: str) -> bool:
     with torch.random.fork_rng(devices=[]):
         model = network(name).build(forward)
     known = (nn.Conv2d, nn.AvgPool2d, nn.Flatten, nn.Linear, *{type(make()) for make in hidden.HIDDEN.values()})
-    return type(model) is nn.Sequential and all(type(module) in known for module in model)
+    return type(model) is nn.Sequential and all(type(module) in known for module in model.children())
 
 
 class Lean:
@@ -57,10 +60,10 @@ class Lean:
         noise: the run's stream.
     """
 
-    def __init__(self, model: nn.Sequential, cell: Cell, noise: torch.Generator) -> None:
+    def __init__(self, model: nn.Module, cell: Cell, noise: torch.Generator) -> None:
         self._kind = type(hidden.factory(cell.forward)())
         self._factor = None if cell.rule == TIED else split(surrogate(cell.rule, cell.forward).formula)
-        self._modules, self._noise = list(model), noise
+        self._modules, self._noise = list(model.children()), noise
         self._places: list[torch.Generator] = []
 
     @property
@@ -95,6 +98,43 @@ class Lean:
             else:
                 value = module(value)
         return value
+
+
+def train(
+    cell: Cell,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    at_epoch: Callable[[nn.Module, int], None] | None = None,
+) -> Outcome:
+    """Train one cell that `fits`; arguments and result are those of the plain loop.
+
+    Raises:
+        Refused: the cell names what is not there, cannot be trained, or does not fit.
+    """
+    reason = plain.excluded(cell) or ("" if fits(cell) else "it is no chain of convolutions and linear layers")
+    if reason:
+        raise Refused(f"{cell.network}, {cell.forward} / {cell.rule}: {reason}.")
+    entry = network(cell.network)
+    data = plain.samples(cell.data or entry.data, device, dtype)
+    with training._one_thread():
+        model = plain.initialised(cell, entry).to(device=device, dtype=dtype)
+        order, noise = (training._generator(cell.seed, stream=stream) for stream in (1, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
+        lean = Lean(model, cell, noise)
+        scores: list[Score] = []
+        step, diverged = 0, None
+        for number in range(cell.epochs + 1):
+            step += epoch(entry, lean, optimizer, data.train, cell.batch, order) if number else 0
+            found = plain.score(entry, model, data, epoch=number, step=step)
+            if number and not plain.finite(model, found):
+                diverged = number
+                break
+            scores.append(found)
+            if at_epoch is not None:
+                at_epoch(model, number)
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    return Outcome(cell, tuple(scores), diverged, weights)
 
 
 def epoch(

@@ -37,7 +37,7 @@ class Rule:
         own = upstream[:, self.runs]
         drawn = [] if self.noise is None else self.noise.places[self.place]
         found = self.times(own, u[:, self.runs], value[:, self.runs], drawn)
-        if found is not own:
+        if found.data_ptr() != own.data_ptr():
             own.copy_(found)
 
 
