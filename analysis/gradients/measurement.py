@@ -21,8 +21,9 @@ from .measuring.rows import compare, frame
 from .measuring.setting import Loss, Setting
 from .measuring.taking import native as natively
 from .measuring.taking import same
+from .per_sample.measurement import per_sample
 from .references import REFERENCES
-from .references.reference import Reference, named
+from .references.reference import Exact, Reference, named
 from .table import provenance
 from .untie.untied import untie
 
@@ -40,6 +41,7 @@ def measure(
     draws: int = 1,
     seed: int = 0,
     reference: str | Reference = "exact",
+    samples: bool = False,
     network: str = "",
     stage: str = "",
     step: int | None = None,
@@ -60,7 +62,8 @@ def measure(
             ``None``.
         draws: how many draws of each random surrogate.
         seed: of the surrogates' noise and of the forward's.
-        reference: what to compare with; a name, or an object of `downslope.analysis.gradients.references`:
+        reference: what to compare with; a name (with parameters in brackets where others than the usual are meant), or
+            an object of `downslope.analysis.gradients.references`:
 
             - ``"exact"``: torch's own gradient. Undefined for parameters below a Heaviside, sign or round unit, where
               it is zero: use one of the others.
@@ -74,6 +77,8 @@ def measure(
             - ``"finite-difference"``, ``FiniteDifference(distance)``: the loss's slope along each step. It has no
               cosine; ``directional_derivative`` holds it, ``directional_derivative_error`` its numerical error,
               ``exact_directional_derivative`` what the exact gradient says, where that is defined.
+        samples: whether rows for each sample alone follow those of the batch, as `per_sample` makes them; they are
+            compared with the exact gradient alone.
         network: coordinate, copied into each row.
         stage: coordinate, copied.
         step: coordinate, copied.
@@ -82,9 +87,9 @@ def measure(
         A row for each surrogate, draw and layer, and one for the whole gradient. A layer is a module that owns
         parameters, which are taken together. Columns: the coordinates ``network``, ``activation`` (joined by "+"),
         ``surrogate``, ``reference``, ``layer`` (its path; "whole"), ``depth`` (1 for the first layer to run; 0 for the
-        whole), ``stage``, ``step``, ``seed``, ``sample`` ("batch"), ``draw``; the fields of `Deviation`; ``state`` and
-        ``reason``; the reference's own. Undefined numbers are missing, with the reason. ``attrs`` hold the provenance,
-        the loss, how the reference was computed, and what `untie` could not reach.
+        whole), ``stage``, ``step``, ``seed``, ``sample`` ("batch", or a sample's place), ``draw``; the fields of
+        `Deviation`; ``state`` and ``reason``; the reference's own. Undefined numbers are missing, with the reason.
+        ``attrs`` hold the provenance, the loss, how the reference was computed, and what `untie` could not reach.
 
     Raises:
         Refused: the loss is not a finite scalar or does not depend on the parameters; a weight, buffer or the batch is
@@ -101,10 +106,17 @@ def measure(
     >>> table[["surrogate", "layer", "depth", "angle_degrees"]].round(1).to_string(index=False).split()[:4]
     ['surrogate', 'layer', 'depth', 'angle_degrees']
     """
+    import pandas as pd
+
     chosen = chosen_from(surrogates, "measure")
     against = named(reference, REFERENCES, "measure")
     count(draws, "draws", "at least one draw of each random surrogate is needed.", "measure")
     seeded(seed, "measure")
+    if samples and not isinstance(against, Exact):
+        raise Refused(
+            f"measure(samples=True, reference={against.label!r}): single samples are compared with the exact gradient "
+            f"alone; leave one of the two out."
+        )
     setting = Setting.of(model, loss, batch, "measure")
     with untouched(model, setting.owned, seed) as again:
         observation = observe(model, setting.output)
@@ -130,6 +142,11 @@ def measure(
                     at = {"layer": layer, "depth": depth, "stage": stage, "step": step, "seed": seed}
                     rows.append(coordinates | at | {"sample": "batch", "draw": choice.draw} | compared)
     table = frame(rows)
+    if samples:
+        options: dict[str, Any] = {"network": network, "stage": stage, "step": step}
+        each = per_sample(model, loss, batch, surrogates, activations=activations, draws=draws, seed=seed, **options)
+        each.attrs = {}
+        table = pd.concat([table, each], ignore_index=True).astype(table.dtypes.to_dict())
     table.attrs = provenance(
         seed=seed,
         device=str(setting.parameters[0].device),

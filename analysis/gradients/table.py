@@ -76,12 +76,11 @@ def write(table: pd.DataFrame, path: str | os.PathLike[str], *, schema: str = SC
     return path
 
 
-def read(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Reads a measurement that `write` wrote, provenance in its ``attrs``.
+def read(path: str | os.PathLike[str], *, schema: str = SCHEMA) -> pd.DataFrame:
+    """Reads a measurement that `write` wrote, provenance in its ``attrs``; or a table of another schema, by its name.
 
     Raises:
-        Refused: there is no such file, it is no whole Parquet file, or its schema is not the one that this version
-            reads.
+        Refused: there is no such file, it is no whole Parquet file, or its schema is not the one asked for.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -97,15 +96,24 @@ def read(path: str | os.PathLike[str]) -> pd.DataFrame:
         said = json.loads((arrow.schema.metadata or {}).get(KEY, b"null"))
     except ValueError as error:
         raise Refused(f"read({str(path)!r}): its provenance is no JSON ({error}).") from error
-    schema = said.get("schema") if isinstance(said, dict) else None
-    if schema != SCHEMA:
+    found = said.get("schema") if isinstance(said, dict) else None
+    if found != schema:
         raise Refused(
-            f"read({str(path)!r}): its schema is {schema!r}, and this version reads {SCHEMA!r}. "
-            + ("It is no measurement of downslope." if schema is None else "Read it with the version that wrote it.")
+            f"read({str(path)!r}): its schema is {found!r}, and this version reads {schema!r}. "
+            + (_OTHERWISE if found is not None else "It is no measurement of downslope.")
         )
     table = arrow.to_pandas()
     table.attrs = said
     return table  # type: ignore[no-any-return]
+
+
+def as_json(table: pd.DataFrame) -> str:
+    """A measurement as strict JSON: ``{"provenance": {...}, "rows": [{...}]}``; what is undefined is null."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return json.dumps({"provenance": dict(table.attrs), "rows": rows}, indent=2, allow_nan=False)
+
+
+_OTHERWISE = "Read it with the version that wrote it, or another kind of table by its name: read(path, schema=...)."
 
 
 @cache

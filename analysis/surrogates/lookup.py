@@ -52,7 +52,7 @@ def surrogate(name: object, activation: object = None) -> Surrogate:
             f"surrogate={name!r} is a {type(name).__name__}: give a catalogue name (downslope show lists them), or "
             f"Surrogate('name', factor=...) with a SymPy factor in downslope.u."
         )
-    word, values = _parsed(name)
+    word, values = parsed(name)
     if _key(word) == TIED:
         if activation is None:
             raise Refused(
@@ -79,15 +79,19 @@ def activation(name: object) -> Activation:
             f"activation={name!r} is a {type(name).__name__}: give a catalogue name, e.g. 'relu', or "
             f"Activation('name', formula) with a SymPy formula in downslope.u."
         )
-    word, values = _parsed(name)
+    word, values = parsed(name)
     return _at(_found(word, ACTIVATIONS, "activation"), values)
 
 
 _activation = activation  # `surrogate` has an argument of this name
 
 
-def _parsed(text: str) -> tuple[str, dict[str, Fraction]]:
-    """The name in front of the brackets and the numbers in them."""
+def parsed(text: str) -> tuple[str, dict[str, Fraction]]:
+    """The name in front of the brackets and the numbers in them.
+
+    Raises:
+        Refused: the text is no name, or its brackets hold something else than numbers by name.
+    """
     call = _CALL.fullmatch(text)
     if call is None:
         raise Refused(f"{text!r} is no name: write e.g. 'triangle' or 'triangle(width=2)'.")
@@ -112,7 +116,7 @@ def base_name(text: str) -> str:
     Raises:
         Refused: the text is no name, or its brackets hold something else than numbers by name.
     """
-    return _parsed(text)[0]
+    return parsed(text)[0]
 
 
 def spells(text: str, kind: str) -> bool:

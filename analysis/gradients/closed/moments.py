@@ -78,7 +78,7 @@ def moments(chain: Chain, surrogate: Surrogate, untied: frozenset[str] | None = 
             m = m * _factors(step, surrogate, untied)[0]
     spread = torch.zeros(len(signals), dtype=torch.float64, device=m.device)
     widest = max(step.matrix.shape[0] for step in chain.steps if isinstance(step, Linear))
-    for part in torch.arange(len(m), device=m.device).split(max(1, _ENTRIES // widest**2)):
+    for part in torch.split(torch.arange(len(m), device=m.device), max(1, _ENTRIES // widest**2)):
         spread += _spread(chain, surrogate, untied, signals, part)
     maps = [step for step in reversed(chain.steps) if isinstance(step, Linear)]
     own = [tuple(each for each in (step.weight, step.bias) if each is not None) for step in maps]

@@ -132,7 +132,7 @@ _NUMBERS = (
 
 def _rows(
     line: Line, exact: Line, scan: list[float], unit: float, flat: str, iterations: int
-) -> Iterable[Mapping[str, Any]]:
+) -> Iterable[dict[str, Any]]:
     """The rows of one gradient."""
     nowhere = flat if line is exact and flat else line.nowhere
     if nowhere:
@@ -181,7 +181,7 @@ def _first(lines: Mapping[str, Line]) -> float:
     return next((line.norm for line in lines.values() if not line.nowhere), 1.0)
 
 
-def _steps(steps: Iterable[float]) -> list[float]:
+def _steps(steps: Any) -> list[float]:
     listed = list(steps) if isinstance(steps, Iterable) and not isinstance(steps, str) else [steps]
     for step in listed:
         numeric = isinstance(step, int | float) and not isinstance(step, bool)

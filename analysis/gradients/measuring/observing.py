@@ -163,14 +163,14 @@ class Measuring:
         return time.perf_counter()
 
 
-_OPTIONS = frozenset({"activations", "draws", "seed", "reference", "network", "stage"})
+_OPTIONS = frozenset({"activations", "draws", "seed", "reference", "samples", "network", "stage"})
 
 
 def _chosen(given: Given) -> list[Any]:
     return list(surrogates(given, "Measuring").values())
 
 
-def _steps(at: Iterable[int]) -> frozenset[int]:
+def _steps(at: Any) -> frozenset[int]:
     listed = list(at) if isinstance(at, Iterable) else [at]
     if not listed or any(isinstance(step, bool) or not isinstance(step, int) or step < 0 for step in listed):
         raise Refused(f"Measuring(at={at!r}): give the numbers of steps after which to measure, e.g. at=[0, 10, 100].")

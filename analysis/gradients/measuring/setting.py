@@ -98,7 +98,8 @@ class Setting:
             raise Refused(
                 f"{self.caller}(loss=...): the loss does not depend on any trained parameter, so it has no gradient."
             )
-        found = torch.autograd.grad(value, list(self.parameters if of is None else of), allow_unused=True)
+        by = list(self.parameters if of is None else of)
+        found: Gradients = torch.autograd.grad(value, by, allow_unused=True)
         return [None if gradient is None else gradient.to(torch.float64) for gradient in found]
 
     def native(self, activations: Mapping[str, int]) -> Tensor:
@@ -126,7 +127,8 @@ class Setting:
 def _open(model: nn.Module) -> bool:
     """Whether an `untie` block that is open now sees the model run."""
     hooks = torch.nn.modules.module._global_forward_pre_hooks.values()
-    watches = [hook.__self__ for hook in hooks if isinstance(getattr(hook, "__self__", None), Watch)]
+    owners = [getattr(hook, "__self__", None) for hook in hooks]
+    watches = [owner for owner in owners if isinstance(owner, Watch)]
     return any(watch._is_member(module) for watch in watches for module in model.modules())
 
 

@@ -8,10 +8,10 @@ from .expected import Smoothed as Smoothed
 from .reference import Exact as Exact
 from .reference import Reference as Reference
 
-REFERENCES: Mapping[str, Callable[[], Reference]] = {
+REFERENCES: Mapping[str, Callable[..., Reference]] = {
     "exact": Exact,
     "smoothed": Smoothed,
     "expected": Expected,
     "finite-difference": FiniteDifference,
 }
-"""What `measure(reference=...)` takes by name: each with its usual parameters."""
+"""What `measure(reference=...)` takes by name: each with its usual parameters, or with those in brackets."""

@@ -166,7 +166,7 @@ class _Pattern:
         bits = torch.tensor([bool(pattern >> i & 1) for i in range(noisy.units)])
         count = noisy.samples.count
         sizes = [shape.numel() // count for shape in noisy.shapes]
-        each = bits.split(sizes)
+        each = torch.split(bits, sizes)
         self._bits = [part.repeat(count).reshape(shape) for part, shape in zip(each, noisy.shapes, strict=True)]
 
     def __call__(self, call: int, z: Tensor) -> Tensor:
@@ -223,4 +223,5 @@ class _Uniform:
         generator = torch.Generator().manual_seed(mix(self._seed, call))  # on the CPU: the same numbers on any device
         uniform = torch.rand(z.shape, generator=generator, dtype=torch.float64).to(z.device)
         chance = torch.special.ndtr(z.detach().double() / self._noisy.sigma)
-        return (1 - uniform if call == self._turned else uniform) < chance
+        up: Tensor = (1 - uniform if call == self._turned else uniform) < chance
+        return up

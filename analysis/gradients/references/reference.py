@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from inspect import signature
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from ...errors import Refused, near
+from ...surrogates.lookup import parsed
 from ..deviation import Deviation, deviation
 from ..measuring.setting import Gradients
 from ..measuring.taking import Native
@@ -23,11 +25,13 @@ Numbers = Mapping[str, float | None]
 class Judge(Protocol):
     """A reference on one model and batch."""
 
-    facts: Mapping[str, Any]
-    """How it was computed, for the table's attrs."""
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """How it was computed, for the table's attrs."""
 
-    reruns: bool
-    """Whether it runs the model to judge; a run resets the buffers, which the graph of an earlier one may hold."""
+    @property
+    def reruns(self) -> bool:
+        """Whether it runs the model to judge; a run resets the buffers, which the graph of an earlier one may hold."""
 
     def __call__(self, where: Sequence[int], gradient: Gradients) -> tuple[Deviation, Numbers]:
         """Compares the parameters at these positions; the numbers are further columns."""
@@ -101,17 +105,23 @@ def undirected(compared: Deviation, reason: str) -> Deviation:
     return replace(compared, **none, reason=reason)
 
 
-def named(given: Any, known: Mapping[str, Callable[[], Reference]], caller: str) -> Reference:
-    """A reference by its name, or the reference itself.
+def named(given: Any, known: Mapping[str, Callable[..., Reference]], caller: str) -> Reference:
+    """A reference by its name, which may carry parameters (``"expected(sigma=0.5)"``), or the reference itself.
 
     Raises:
-        Refused: there is none of that name.
+        Refused: there is none of that name, or it has no such parameter.
     """
     if isinstance(given, str):
-        word = given.strip().casefold().replace("_", "-")
+        name, values = parsed(given)
+        word = name.casefold().replace("_", "-")
         if word not in known:
-            raise Refused(f"{caller}(reference={given!r}): no reference has that name; {near(given, known)}.")
-        return known[word]()
+            raise Refused(f"{caller}(reference={given!r}): no reference has that name; {near(name, known)}.")
+        parameters = list(signature(known[word]).parameters)
+        if unknown := [key for key in values if key not in parameters]:
+            has = f"they are {', '.join(parameters)}" if parameters else "it has none"
+            raise Refused(f"{caller}(reference={given!r}): {word} has no parameter {unknown[0]!r}; {has}.")
+        numbers = {key: int(each) if each.denominator == 1 else float(each) for key, each in values.items()}
+        return known[word](**numbers)
     if callable(getattr(given, "prepare", None)) and not isinstance(given, type):
         return given  # type: ignore[no-any-return]
     raise Refused(

@@ -19,7 +19,7 @@ from ..margin.walk.places import Place
 from ..measuring.setting import Setting
 from .steps import stepping
 
-_CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+_RELATIVE, _ABSOLUTE = 1e-4, 1e-6
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _weight(setting: Setting, output: Any, size: int) -> float | None:
             return None
         if each.shape != (size,):
             return None
-        fits = [w for w in (1 / size, 1.0) if torch.allclose(w * each.sum(), value, **_CLOSE)]
+        fits = [w for w in (1 / size, 1.0) if _close(w * each.sum(), value)]
         found.add(fits[0] if fits else 0.0)
     weight = found.pop()
     return weight if not found and weight else None
@@ -117,6 +117,10 @@ def _each(setting: Setting, output: Any) -> Tensor:
     return found
 
 
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=_RELATIVE, atol=_ABSOLUTE)
+
+
 def _real(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
@@ -125,4 +129,4 @@ def _first(full: Tensor, part: Tensor, half: int, size: int) -> bool:
     """Whether a tensor of the whole batch begins with that of half the batch."""
     if full.ndim == 0 or len(full) != size or part.shape != (half, *full.shape[1:]):
         return False
-    return torch.allclose(full[:half].double(), part.double(), **_CLOSE)
+    return _close(full[:half].double(), part.double())

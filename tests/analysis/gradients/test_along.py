@@ -18,6 +18,7 @@ from downslope.analysis.errors import Refused
 from downslope.analysis.gradients.descent import along as module
 from downslope.analysis.gradients.descent.along import along
 from downslope.analysis.gradients.descent.plane import slice_of
+from downslope.analysis.gradients.table import read, write
 from torch import nn
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -286,6 +287,14 @@ def test_the_table_says_where_it_comes_from(tmp_path: Path) -> None:
     assert not table.duplicated(["surrogate", "scale", "step_size"]).any()
     assert table.network.unique().tolist() == ["mlp"]
     assert np.isfinite(table.loss).all()
+    plane = slice_of(network(3, 4, 2), F.mse_loss, batch(), "constant", points=2)
+    for each in (table, plane):
+        schema = each.attrs["schema"]
+        again = read(write(each, tmp_path / "t.parquet", schema=schema), schema=schema)
+        pd.testing.assert_frame_equal(again, each)
+        assert again.attrs == each.attrs
+        with pytest.raises(Refused, match="another kind of table by its name"):
+            read(tmp_path / "t.parquet")
 
 
 @pytest.mark.cuda

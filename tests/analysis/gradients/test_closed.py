@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import downslope as ds
 import numpy as np
@@ -20,6 +21,7 @@ from downslope.analysis.gradients.closed import meanfield as meanfield_module
 from downslope.analysis.gradients.closed.gaussian import Overlap, overlap
 from downslope.analysis.gradients.closed.jamming import jamming
 from downslope.analysis.gradients.closed.meanfield import meanfield
+from downslope.analysis.gradients.table import read, write
 from sympy.stats import Rademacher
 from torch import nn
 
@@ -431,6 +433,15 @@ def test_what_is_too_costly_or_has_no_mean_is_undefined(monkeypatch: pytest.Monk
     assert "no closed form is known" in table.reason["0"]
     assert "no closed form is known" in table.cosine_reason["0"]
     assert not pd.isna(table.second_moment_drawn["0"])
+
+
+@pytest.mark.parametrize("function", [jamming, meanfield])
+def test_what_is_written_is_read(function: Callable[..., pd.DataFrame], tmp_path: Path) -> None:
+    table = function(Steps(), F.mse_loss, data(), "full_jam", draws=3)
+    schema = table.attrs["schema"]
+    again = read(write(table, tmp_path / "t.parquet", schema=schema), schema=schema)
+    pd.testing.assert_frame_equal(again, table)
+    assert again.attrs == table.attrs
 
 
 @pytest.mark.parametrize("function", [jamming, meanfield])

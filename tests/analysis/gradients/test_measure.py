@@ -308,3 +308,20 @@ def test_inside_an_open_block_the_exact_gradient_is_not_to_be_had(model: nn.Sequ
         model(batch[0])
         assert len(ds.measure(copy.deepcopy(model), F.cross_entropy, batch, "triangle")) == 4
     assert len(ds.measure(model, F.cross_entropy, batch, "triangle")) == 4
+
+
+def test_rows_for_each_sample_follow_those_of_the_batch(model: nn.Sequential, batch: Batch) -> None:
+    chosen = ["constant", "full_jam"]
+    alone = ds.measure(model, F.cross_entropy, batch, chosen, draws=2, seed=3)
+    table = ds.measure(model, F.cross_entropy, batch, chosen, draws=2, seed=3, samples=True)
+    assert list(table.columns) == list(alone.columns)
+    assert not table.duplicated(COORDINATES).any()
+    pd.testing.assert_frame_equal(table[: len(alone)], alone)
+    each = table[len(alone) :]
+    assert set(each["sample"]) == {str(index) for index in range(16)}
+    row = each[(each["sample"] == "5") & (each.layer == "0") & (each.surrogate == "constant")].squeeze()
+    one = batch[0][5:6], batch[1][5:6]
+    single = ds.measure(model, F.cross_entropy, one, "constant").set_index("layer")
+    assert row.cosine == pytest.approx(single.cosine["0"], abs=1e-5)
+    with pytest.raises(Refused, match="single samples are compared with the exact gradient alone"):
+        ds.measure(model, F.cross_entropy, batch, chosen, samples=True, reference="finite-difference")

@@ -349,6 +349,8 @@ def test_sigma_reaches_the_reference() -> None:
     tables = [ds.measure(model, F.mse_loss, data, "constant", reference=Smoothed(sigma=s)) for s in (0.3, 3.0)]
     assert tables[0].reference[0] == "smoothed(sigma=0.3)"
     assert not tables[0].cosine.equals(tables[1].cosine)
+    spelt = ds.measure(model, F.mse_loss, data, "constant", reference="Smoothed(sigma=0.3)")
+    pd.testing.assert_frame_equal(spelt, tables[0])
 
 
 def test_an_estimate_lost_in_its_noise_is_undefined() -> None:
@@ -432,6 +434,10 @@ def test_finite_differences_of_a_step_network_have_no_exact_slope_below_the_step
         (lambda: Expected(enumerate=40), "at most 16 units"),
         (lambda: FiniteDifference(distance=-1.0), "give a finite number above 0"),
         (lambda: measured("smothed"), "did you mean 'smoothed'"),
+        (lambda: measured("expected(sigmas=2)"), "expected has no parameter 'sigmas'; they are sigma, samples,"),
+        (lambda: measured("exact(sigma=2)"), "exact has no parameter 'sigma'; it has none"),
+        (lambda: measured("expected(sigma=two)"), "'sigma=two' is not parameter=number"),
+        (lambda: measured("expected(sigma=0)"), r"Expected\(sigma=0\)"),
         (lambda: measured(3), "a int is no reference"),
         (lambda: measured(Smoothed), "a type is no reference"),
         (lambda: measured("smoothed", Net(3, 20, 1)), r"20 step units have 2\^20 patterns.*'expected'"),
