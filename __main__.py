@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,8 +128,7 @@ def measure(
     """Angle and magnitude of surrogate gradients: on a network of ours as it trains, or on your model and data."""
     from rich.console import Console
 
-    from .analysis.gradients import given
-    from .analysis.gradients import table as tables
+    from .analysis.gradients import given, table
     from .analysis.surrogates.catalogue import SURROGATES
     from .experiments import present, study
     from .experiments.networks import network as entry
@@ -138,29 +136,22 @@ def measure(
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
     unsaid = (None, None, None, "cross-entropy", None, None, None, False, "", "cpu")
     if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
-        said = {"model": model, "weights": weights, "data": data, "loss": loss}
-        asked = given.Asked(measured, activation or (), draws, seeds, reference, stage, samples, batches, device)
-        mine = given.model(model, weights, training=training)
+        what = given.What(measured, tuple(activation or ()), draws, seeds, reference, stage, samples, batches)
+        typed = given.Typed(model, data, weights, loss, training, device)
         with _bars() as bar:
-            advance = bar("measuring", (batches or 0) * len(seeds) or None)
-            found = given.measured(mine, given.loss(loss), given.batches(data), asked, said, progress=advance)
-            summary = given.through(found, out, keep=as_json and out is None)
-        if as_json:
-            print(present.as_json(summary.kept()) if out is None else summary.as_json(out))
-        else:
-            Console().print(*summary.shown(model), sep="\n")
+            advance = bar("measuring", batches and batches * len(seeds))
+            summary = given.run(typed, what, out, keep=as_json, progress=advance)
+        print(summary.as_json(out)) if as_json else Console().print(*summary.shown(model), sep="\n")
     elif (model, data, weights, loss, activation, samples, batches, training, stage, device) == unsaid:
         name = network or "mlp-digits"
         backward = trained or entry(name).backward
         plan = study.Plan((name,), (backward,), measured, seeds, epochs, draws, reference=reference)
         with _bars() as bar:
-            deviations = study.run(plan, progress=bar("training", plan.epochs_in_all)).deviations
+            found = study.run(plan, progress=bar("training", plan.epochs_in_all)).deviations
         if out is not None:
-            tables.write(deviations, out)
-        if as_json:
-            print(present.as_json(deviations))
-        else:
-            Console().print(*present.angles(deviations, f"{name}, trained {backward}"), sep="\n")
+            table.write(found, out)
+        shown = present.angles(found, f"{name}, trained {backward}")
+        print(table.as_json(found)) if as_json else Console().print(*shown, sep="\n")
     else:
         raise Refused(
             "measure: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME with --trained and "
@@ -181,17 +172,12 @@ def weights(
     from .experiments import networks, present
     from .experiments.networks import weights as kept
 
-    wanted = [(networks.network(name), each) for name in names or kept.SMALL for each in seed or [0]]
-    stored, done = [], itertools.count(1)
+    chosen, seeds = names or kept.SMALL, seed or [0]
+    epochs = len(seeds) * sum(networks.network(name).recipe.epochs for name in chosen)
     with _bars() as bar:
-        advance = bar("training", sum(entry.recipe.epochs for entry, _ in wanted))
-        for entry, each in wanted:
-            told = partial(_next, advance, f"{entry.name}, seed {each}", done)
-            stored.append(kept.ensure(entry.name, each, again=again, at_epoch=told))
-    if as_json:
-        print(json.dumps({"weights": [vars(each) | {"path": str(each.path)} for each in stored]}, indent=2))
-    else:
-        Console().print(present.weights(stored))
+        stored = kept.several(chosen, seeds, again=again, progress=bar("training", epochs))
+    said = {"weights": [each.record for each in stored]}
+    print(json.dumps(said, indent=2)) if as_json else Console().print(present.weights(stored))
 
 
 @app.command()
@@ -324,10 +310,6 @@ def _measured() -> tuple[dict[str, Any], str]:
     with _bars() as bar:
         found = study.run(study.QUICK, progress=bar("training and measuring", study.QUICK.epochs_in_all))
     return {"deviations": found.deviations, "curves": found.curves}, study.QUICKLY
-
-
-def _next(advance: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:
-    advance(running, next(done))
 
 
 @contextmanager

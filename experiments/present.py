@@ -1,8 +1,7 @@
-"""What `downslope measure` and `downslope weights` print: tables for readers, JSON for scripts."""
+"""What `downslope measure` and `downslope weights` print for readers."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -40,12 +39,6 @@ def weights(stored: Iterable[Stored]) -> Table:
         state = "made" if each.made else "at hand"
         table.add_row(each.network, str(each.seed), f"{each.accuracy:.3f}", state, str(each.path))
     return table
-
-
-def as_json(deviations: pd.DataFrame) -> str:
-    """The measurement as strict JSON: ``{"provenance": {...}, "rows": [{...}]}``; what is undefined is null."""
-    rows = deviations.astype(object).where(deviations.notna(), None).to_dict("records")
-    return json.dumps({"provenance": dict(deviations.attrs), "rows": rows}, indent=2, allow_nan=False)
 
 
 def _shown(angle: float | None) -> str:

@@ -6,9 +6,11 @@ that changes has another file, and no old one is taken for it.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,38 @@ class Stored:
     path: Path
     made: bool
     accuracy: float
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return vars(self) | {"path": str(self.path)}
+
+
+def several(
+    names: Iterable[str],
+    seeds: Sequence[int],
+    *,
+    again: bool = False,
+    progress: Callable[[str, int], None] = lambda running, epochs: None,
+) -> list[Stored]:
+    """The weights of several networks, each under each seed; see `ensure`.
+
+    Args:
+        names: names in ``NETWORKS``.
+        seeds: one training for each.
+        again: make them although they are there.
+        progress: called with what is running and the number of epochs done, over all trainings.
+
+    Raises:
+        Refused: as `ensure`; a wrong name before anything is trained.
+    """
+    done = itertools.count(1)
+
+    def advance(name: str, seed: int) -> None:
+        progress(f"{name}, seed {seed}", next(done))
+
+    wanted = [(network(name).name, seed) for name in names for seed in seeds]
+    return [ensure(name, seed, again=again, at_epoch=partial(advance, name, seed)) for name, seed in wanted]
 
 
 def trained(name: str, seed: int = 0) -> nn.Module:

@@ -95,7 +95,7 @@ def test_a_plan_that_cannot_run_is_refused_before_it_trains(wrong, reason, monke
 def test_json_is_strict_and_holds_every_row(found):
     holed = found[0].deviations.copy()
     holed.loc[0, "angle_degrees"] = np.nan
-    shown = json.loads(present.as_json(holed), parse_constant=lambda name: pytest.fail(name))
+    shown = json.loads(table.as_json(holed), parse_constant=lambda name: pytest.fail(name))
     assert len(shown["rows"]) == len(holed)
     assert shown["rows"][0]["angle_degrees"] is None
     assert shown["rows"][1]["cosine"] == holed["cosine"][1]

@@ -6,6 +6,6 @@ from .fitting import loss as loss
 from .fitting import tried as tried
 from .loading import batches as batches
 from .loading import model as model
-from .measuring import Asked as Asked
-from .measuring import measured as measured
-from .summary import through as through
+from .measuring import Typed as Typed
+from .measuring import What as What
+from .measuring import run as run

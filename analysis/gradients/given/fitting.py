@@ -69,9 +69,10 @@ def first(batch: Any, samples: int | None) -> Batch:
     return inputs, targets
 
 
-def moved(batch: Batch, device: str) -> Batch:
-    """The batch on a device."""
-    inputs, targets = tree_map_only(Tensor, lambda tensor: tensor.to(device), batch)
+def moved(batch: Batch, model: nn.Module) -> Batch:
+    """The batch where the model is."""
+    homes = [parameter.device for parameter in model.parameters()]
+    inputs, targets = tree_map_only(Tensor, lambda tensor: tensor.to(homes[0]) if homes else tensor, batch)
     return inputs, targets
 
 

@@ -15,14 +15,46 @@ from torch import nn
 from ...errors import Refused
 from ..measurement import measure
 from .fitting import Loss, first, moved, placed, remarks, tried
-from .loading import object_at, out_of_memory
+from .fitting import loss as named_loss
+from .loading import batches, object_at, out_of_memory
+from .loading import model as loaded
+from .summary import Summary, through
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True)
-class Asked:
+class Typed:
+    """How the user named things; see `loading` and `fitting` for their forms.
+
+    Attributes:
+        model: ``file.py:factory``.
+        data: ``file.py:batches``.
+        weights: a safetensors file; the factory's own weights where ``None``.
+        loss: a name, or ``file.py:function``.
+        training: whether the model is put into training mode.
+        device: where it is computed.
+    """
+
+    model: str
+    data: str
+    weights: str | None = None
+    loss: str = "cross-entropy"
+    training: bool = False
+    device: str = "cpu"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """The names, and what the file of weights held."""
+        said = {name: getattr(self, name) for name in ("model", "data", "weights", "loss")}
+        if self.weights is not None:
+            said["weights_sha256"] = hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
+        return said
+
+
+@dataclass(frozen=True)
+class What:
     """What is measured of each batch.
 
     Attributes:
@@ -34,7 +66,6 @@ class Asked:
         stage: copied into each row.
         samples: only the first so many of each batch.
         batches: only the first so many batches.
-        device: where it is computed.
     """
 
     surrogates: Sequence[str]
@@ -45,64 +76,91 @@ class Asked:
     stage: str = ""
     samples: int | None = None
     batches: int | None = None
-    device: str = "cpu"
+
+
+def run(
+    typed: Typed,
+    what: What,
+    out: Path | None = None,
+    *,
+    keep: bool = False,
+    progress: Callable[[str, int], None] = lambda running, done: None,
+) -> Summary:
+    """Loads what the user named, measures each batch, and streams the rows to a file where one is named.
+
+    Args:
+        typed: model, weights, data, loss.
+        what: what to measure.
+        out: a Parquet file, which appears whole at the end.
+        keep: whether the summary keeps the rows, where no file does.
+        progress: called with what was measured and the number of measurements done.
+
+    Raises:
+        Refused: something does not load or fit, or a batch cannot be measured; the message says what and which.
+    """
+    model = placed(loaded(typed.model, typed.weights, training=typed.training), typed.device)
+    tables = measured(
+        model,
+        named_loss(typed.loss),
+        batches(typed.data),
+        what,
+        network=typed.model,
+        said=typed.provenance,
+    )
+    return through(_counted(tables, progress), out, keep=keep and out is None)
 
 
 def measured(
     model: nn.Module,
     loss: Loss,
-    batches: Iterable[Any],
-    asked: Asked,
-    given: Mapping[str, Any],
+    pairs: Iterable[Any],
+    what: What,
     *,
-    progress: Callable[[str, int], None] = lambda running, done: None,
+    network: str = "",
+    said: Mapping[str, Any] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """The table of `measure` for each batch and seed, with a column ``batch``, its number, and ``loss``, its loss.
 
     Args:
         model: as `measure` takes it.
         loss: as `measure` takes it.
-        batches: pairs (inputs, targets).
-        asked: what to measure.
-        given: how the user named model, weights, data and loss; it goes into the provenance.
-        progress: called with what was measured and the number of measurements done.
+        pairs: batches, (inputs, targets).
+        what: what to measure of each.
+        network: copied into each row.
+        said: added to the provenance.
 
     Raises:
         Refused: as `measure`, naming the batch; or it does not fit into memory.
     """
-    keys = [object_at(name, "--activation") if ".py:" in name else name for name in asked.activations] or None
-    model, said = placed(model, asked.device), provenance_of(given) | {"remarks": remarks(model)}
-    done = itertools.count(1)
-    for number, batch in enumerate(itertools.islice(batches, asked.batches)):
-        for seed in asked.seeds:
+    keys = [object_at(name, "--activation") if ".py:" in name else name for name in what.activations] or None
+    more = dict(said or {}) | {"remarks": remarks(model), "seed": list(what.seeds), "samples": what.samples}
+    for number, pair in enumerate(itertools.islice(pairs, what.batches)):
+        for seed in what.seeds:
             with _told(number):
-                part = moved(first(batch, asked.samples), asked.device)
+                part = moved(first(pair, what.samples), model)
                 tried(model, loss, part)
                 table = measure(
                     model,
                     loss,
                     part,
-                    asked.surrogates,
+                    what.surrogates,
                     activations=keys,
-                    draws=asked.draws,
+                    draws=what.draws,
                     seed=seed,
-                    reference=asked.reference,
-                    network=str(given.get("model", "")),
-                    stage=asked.stage,
+                    reference=what.reference,
+                    network=network,
+                    stage=what.stage,
                 )
             table.insert(list(table).index("sample"), "batch", number)
             table["loss"] = table.attrs.pop("loss")
-            table.attrs |= said | {"seed": list(asked.seeds), "samples": asked.samples}
-            progress(f"batch {number}, seed {seed}", next(done))
+            table.attrs |= more
             yield table
 
 
-def provenance_of(given: Mapping[str, Any]) -> dict[str, Any]:
-    """How the user named things, and what the files of weights held."""
-    said = dict(given)
-    if said.get("weights"):
-        said["weights_sha256"] = hashlib.sha256(Path(said["weights"]).read_bytes()).hexdigest()
-    return said
+def _counted(tables: Iterable[pd.DataFrame], progress: Callable[[str, int], None]) -> Iterator[pd.DataFrame]:
+    for done, table in enumerate(tables, start=1):
+        progress(f"batch {table['batch'].iloc[0]}", done)
+        yield table
 
 
 @contextmanager

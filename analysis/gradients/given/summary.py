@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ..table import as_json
 from .streaming import stream
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ class Summary:
         whole.attrs = self.provenance
         return whole
 
-    def as_json(self, path: Path) -> str:
-        """Strict JSON: provenance, where the rows are, how many, and the means."""
+    def as_json(self, path: Path | None) -> str:
+        """Strict JSON: provenance and rows; where those are in a file: which, how many they are, and the means."""
+        if path is None:
+            return as_json(self.kept())
         said = {"path": str(path), "rows": self.rows, "batches": self.batches, "means": self.records()}
         said |= {"undefined": self.reasons}
         return json.dumps({"provenance": self.provenance} | said, indent=2, allow_nan=False)

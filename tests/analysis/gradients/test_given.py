@@ -222,8 +222,7 @@ def test_trying_the_loss_leaves_the_running_statistics(mine):
 
 
 def fitted(model, mine):
-    asked = measuring.Asked(("constant",))
-    return measuring.measured(model, F.cross_entropy, given.batches(f"{mine}:batches"), asked, {})
+    return measuring.measured(model, F.cross_entropy, given.batches(f"{mine}:batches"), measuring.What(("constant",)))
 
 
 def test_frozen_and_unused_layers_are_undefined_with_the_reason(mine):

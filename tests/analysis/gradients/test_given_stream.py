@@ -131,10 +131,10 @@ def test_the_file_of_a_real_measurement_is_that_of_its_tables(tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).eval()
     batches = [(torch.randn(5, 3), torch.randint(0, 2, (5,))) for _ in range(3)]
-    asked = measuring.Asked(("constant", "full_jam"), draws=2, seeds=(0, 1))
+    what = measuring.What(("constant", "full_jam"), draws=2, seeds=(0, 1))
 
     def measured():
-        return measuring.measured(model, F.cross_entropy, batches, asked, {"model": "here"})
+        return measuring.measured(model, F.cross_entropy, batches, what, said={"model": "here"})
 
     summary.through(measured(), tmp_path / "o.parquet")
     rows = table.read(tmp_path / "o.parquet")
