@@ -105,8 +105,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def sentence(row: Correlation) -> str:
     """What the row supports."""
-    name = {"cosine": "alignment (cosine)", "log10_magnitude_ratio": "the length of the step (log10 ratio)"}
-    what = name.get(row.measure, "the descent margin (log10 kappa*)")
+    what = _NAMED[row.measure]
     points = f"{row.runs} runs of {row.rules} rules"
     if row.spearman is None or row.low is None or row.high is None:
         return f"{row.setting}: whether {what} predicts the score is not determined by {points}."
@@ -115,4 +114,11 @@ def sentence(row: Correlation) -> str:
         return f"{row.setting}: a larger {what} goes with a better score ({found})."
     if row.high < 0:
         return f"{row.setting}: a larger {what} goes with a worse score ({found})."
-    return f"{row.setting}: {what} does not predict the score ({found})."
+    return f"{row.setting}: {what} does not tell how good the score is ({found})."
+
+
+_NAMED = {
+    "cosine": "cosine to the exact gradient",
+    "log10_magnitude_ratio": "step length (log10 of the ratio to the exact gradient)",
+    "log10_margin": "descent margin (log10 of kappa*)",
+}

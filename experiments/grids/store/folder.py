@@ -104,6 +104,7 @@ def opened(path: Path, grid: str, device: str = "cpu") -> Iterator[Folder]:
     folder = Folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        _ours(path)  # before anything is written there
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise Refused(f"--out: cannot use the folder {path}: {error.strerror or error}.") from error
@@ -117,6 +118,14 @@ def opened(path: Path, grid: str, device: str = "cpu") -> Iterator[Folder]:
         yield folder
     finally:
         os.close(lock)
+
+
+def _ours(path: Path) -> None:
+    inside = {each.name for each in path.iterdir() if files.UNFINISHED not in each.name}
+    if "folder.json" not in inside and inside - {"lock"}:
+        raise Refused(
+            f"{path}: this is no run folder: it holds {', '.join(sorted(inside)[:3])}. Give --out a folder of its own."
+        )
 
 
 def _hold(lock: int, path: Path) -> None:
@@ -137,13 +146,6 @@ def _same(path: Path, identity: Mapping[str, str]) -> None:
     """The identity of the folder is written once, and must be this one's ever after."""
     file = path / "folder.json"
     if not file.exists():
-        inside = sorted(
-            each.name for each in path.iterdir() if each.name != "lock" and files.UNFINISHED not in each.name
-        )
-        if inside:
-            raise Refused(
-                f"{path}: this is no run folder: it holds {', '.join(inside[:3])}. Give --out a folder of its own."
-            )
         files.write(file, identity)
         return
     found = files.read(file)
