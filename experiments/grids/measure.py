@@ -7,7 +7,7 @@ gradient at the same weights. Measuring leaves the run as it is: its weights are
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from ...analysis.gradients.measurement import measure
 from ..networks import hidden, network
 from .cell import Cell
 from .plain import samples
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 BATCH = 64
 """Samples on which gradients are taken, the first of the training split."""
@@ -54,7 +56,9 @@ class Watch:
         """Measure these runs, where this epoch is one of the stages'."""
         if epoch in self._epochs:
             for cell, model in runs.items():
+                model.eval()  # with the batch's own statistics, a sample would not have a gradient of its own
                 self._rows.setdefault(cell, []).append({"epoch": epoch} | measured(cell, model))
+                model.train()
 
     def found(self, cell: Cell) -> Sequence[Mapping[str, Any]]:
         """The rows of a run, one for each stage that it reached."""
@@ -83,13 +87,24 @@ def measured(cell: Cell, model: nn.Module) -> dict[str, Any]:
     layers = table[table["depth"] > 0].groupby("layer")["angle_degrees"].mean()
     said = {name: _number(whole[name].mean()) for name in ("cosine", "angle_degrees", "log10_magnitude_ratio")}
     reasons = [reason for reason in whole["reason"] if isinstance(reason, str) and reason]
-    margins = [] if hidden.flat(cell.forward) else [each.kappa_star for each in descent_margin(model, loss, batch)]
-    known = [math.log10(each) for each in margins if each is not None and 0 < each < math.inf]
+    margin, unknown = _margin(cell, model, loss, batch)
     return said | {
         "worst_angle_degrees": _number(layers.max()),
-        "log10_margin": min(known, default=None),
-        "reason": reasons[0] if reasons else "",
+        "log10_margin": margin,
+        "reason": "; ".join([*reasons[:1], *([unknown] if unknown else [])]),
     }
+
+
+def _margin(cell: Cell, model: nn.Module, loss: Loss, batch: tuple[Tensor, Tensor]) -> tuple[float | None, str]:
+    """The least log10 of kappa* over the activations, or why there is none."""
+    if hidden.flat(cell.forward):
+        return None, "below a step there is no exact gradient to have a margin"
+    try:
+        margins = [each.kappa_star for each in descent_margin(model, loss, batch)]
+    except Refused as refusal:
+        return None, str(refusal)
+    known = [math.log10(each) for each in margins if each is not None and 0 < each < math.inf]
+    return min(known, default=None), "" if known else "every activation's margin is unbounded or undefined"
 
 
 def _number(value: Any) -> float | None:

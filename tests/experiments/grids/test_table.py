@@ -1,0 +1,205 @@
+"""The table: means, intervals, tests and sentences on numbers whose answer is known; diverged runs are in no mean."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from downslope.experiments.grids.cell import Cell
+from downslope.experiments.grids.grid import Block, Grid
+from downslope.experiments.grids.job import Record
+from downslope.experiments.grids.results import present
+from downslope.experiments.grids.results.alignment import correlations, sentence
+from downslope.experiments.grids.results.sentences import sentences
+from downslope.experiments.grids.results.statistics import Mean, Paired, holm, mean, paired
+from downslope.experiments.grids.results.table import table, verdict
+
+RULES = ("tied", "constant", "rectangle", "triangle")
+GRID = Grid(
+    "made-up",
+    "made up",
+    (Block(("mlp-digits",), ("logistic",), RULES, (0.05,), (64,), epochs=1),),
+    seeds=(0, 1, 2, 3, 4),
+    source="a test",
+)
+
+
+def record(cell, accuracy, *, diverged=None, cosine=None):
+    curve = {"epoch": (0, 1), "test_accuracy": (0.1, accuracy), "train_loss": (2.3, 1.0)}
+    angle = None if cosine is None else math.degrees(math.acos(cosine))
+    rows = () if cosine is None else ({"cosine": cosine, "angle_degrees": angle, "log10_magnitude_ratio": 0.0},)
+    return Record(cell, curve, diverged, "", tuple(row | {"log10_margin": None} for row in rows))
+
+
+def records(by_rule, **more):
+    """Made-up results: accuracies by rule, one for each seed."""
+    return [record(cell, by_rule[cell.rule][cell.seed], **more) for cell in GRID.cells()]
+
+
+BASE = (0.900, 0.902, 0.898, 0.901, 0.899)
+FOUND = records(
+    {
+        "tied": BASE,
+        "constant": [value + step for value, step in zip(BASE, (0.030, 0.031, 0.029, 0.030, 0.030), strict=True)],
+        "rectangle": [value - step for value, step in zip(BASE, (0.05, 0.06, 0.04, 0.05, 0.05), strict=True)],
+        "triangle": [value + step for value, step in zip(BASE, (0.001, -0.001, 0.002, -0.002, 0.0), strict=True)],
+    }
+)
+
+
+def row(rule, rows):
+    (found,) = [each for each in rows if each.rule == rule]
+    return found
+
+
+def test_a_mean_and_its_interval_by_hand():
+    found = mean([2.0, 4.0, 4.0, 4.0, 6.0])
+    assert found.value == 4.0
+    assert found.half_width == pytest.approx(2.7764451 * math.sqrt(2) / math.sqrt(5), rel=1e-7)  # t(0.975, 4)
+
+
+def test_one_value_has_no_interval_and_none_has_no_mean():
+    assert mean([3.0]) == Mean(3.0, None, 1)
+    assert mean([]) == Mean(None, None, 0)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(1.0, 2.0, size=(2000, 5))
+    found = [mean(list(row)) for row in draws]
+    covered = sum(abs(each.value - 1.0) <= each.half_width for each in found) / len(found)
+    assert 0.935 < covered < 0.965
+
+
+def test_the_paired_test_by_hand():
+    found = paired([1.0, 2.0, 4.0, 5.0], [0.0, 2.0, 3.0, 3.0])  # differences 1, 0, 1, 2: t = 1 / (0.8165 / 2)
+    assert found.difference.value == 1.0
+    assert found.p_value == pytest.approx(0.0919, abs=1e-3)
+
+
+def test_pairing_sees_what_the_spread_of_seeds_hides():
+    seeds = np.random.default_rng(1).normal(0, 10, 8)
+    found = paired(list(seeds + 0.1 + 0.01 * np.arange(8)), list(seeds))
+    assert found.p_value < 1e-4
+
+
+def test_differences_without_spread():
+    assert paired([1.0, 2.0], [1.0, 2.0]).p_value == 1.0
+    assert paired([2.0, 3.0], [1.0, 2.0]).p_value == 0.0
+    assert paired([2.0], [1.0]).p_value is None
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, None, 0.8]) == [1.0, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "half_width", "p", "expected"),
+    [
+        (0.03, 0.001, 0.001, "better"),
+        (-0.03, 0.001, 0.001, "worse"),
+        (0.001, 0.002, 0.5, "as good"),
+        (0.001, 0.02, 0.5, "undecided"),
+        (0.009, 0.002, 0.06, "undecided"),
+        (0.03, None, None, "undecided"),
+    ],
+)
+def test_no_difference_found_is_not_the_same_as_no_difference(value, half_width, p, expected):
+    assert verdict(Paired(Mean(value, half_width, 5), p), p, margin=0.01) == expected
+
+
+def test_the_table_of_known_numbers():
+    rows = table(GRID, FOUND)
+    assert [each.rule for each in rows] == list(RULES)
+    assert [each.verdict for each in rows] == ["", "better", "worse", "as good"]
+    assert row("tied", rows).score.value == pytest.approx(0.9)
+    assert row("constant", rows).paired.difference.value == pytest.approx(0.03)
+    assert [each.against for each in rows] == ["", "tied", "tied", "tied"]
+    raw = [each.paired.p_value for each in rows[1:]]
+    assert [each.p_holm for each in rows[1:]] == holm(raw)
+
+
+def test_the_sentence_names_each_verdict():
+    (said,) = sentences("train", table(GRID, FOUND))
+    assert said.startswith(
+        "mlp-digits, logistic, lr 0.05, batch 64: tied reaches 90.00 ± 0.20; better: constant (+3.00"
+    )
+    assert "worse: rectangle (-5.00" in said
+    assert "as good: triangle (+0.00" in said
+    assert "survives" not in said
+
+
+def test_a_poor_angle_under_a_good_score_is_said():
+    cosines = {"tied": 1.0, "constant": 0.2, "rectangle": 0.2, "triangle": 0.9}
+    measured = [record(each.cell, each.curve["test_accuracy"][-1], cosine=cosines[each.cell.rule]) for each in FOUND]
+    (said,) = sentences("train", table(GRID, measured))
+    assert "the score survives a poor angle: constant (78 degrees)." in said
+
+
+def test_diverged_runs_are_in_no_mean_and_in_no_pair():
+    broken = [
+        replace(each, diverged=1) if each.cell.rule in ("tied", "constant") and each.cell.seed == 0 else each
+        for each in FOUND
+    ]
+    broken = [
+        replace(each, diverged=1) if (each.cell.rule, each.cell.seed) == ("constant", 1) else each for each in broken
+    ]
+    rows = table(GRID, broken)
+    assert row("constant", rows).score.runs == 3
+    assert row("constant", rows).diverged == 2
+    assert row("constant", rows).paired.difference.runs == 3
+    assert row("triangle", rows).paired.difference.runs == 4
+    (said,) = sentences("train", rows)
+    assert "diverged and left out: tied 1 of 5, constant 2 of 5" in said
+
+
+def test_all_diverged_gives_no_number():
+    rows = table(GRID, [replace(each, diverged=1) for each in FOUND])
+    assert {each.score.value for each in rows} == {None}
+    assert {each.verdict for each in rows[1:]} == {"undecided"}
+    assert "NaN" not in present.as_json(GRID, [replace(each, diverged=1) for each in FOUND], {})
+
+
+def test_where_nothing_is_tied_the_first_rule_is_the_reference():
+    cells = [replace(each, cell=replace(each.cell, forward="heaviside")) for each in FOUND if each.cell.rule != "tied"]
+    assert {each.against for each in table(GRID, cells)} == {"", "constant"}
+
+
+def planted(slope, *, rules=6, noise=0.001):
+    """Runs in which the gain over tied is ``slope`` times the cosine."""
+    generator, found = np.random.default_rng(0), []
+    for seed in range(5):
+        cell = Cell("mlp-digits", "logistic", "tied", 0.05, 64, 1, seed)
+        found.append(record(cell, 0.5, cosine=1.0))
+        for number in range(rules):
+            cosine = 0.1 + 0.1 * number
+            gain = slope * cosine + noise * generator.normal()
+            found.append(record(replace(cell, rule=f"triangle(width={number + 1})"), 0.5 + gain, cosine=cosine))
+    return found
+
+
+@pytest.mark.parametrize(("slope", "words"), [(0.3, "better score"), (-0.3, "worse score"), (0.0, "does not tell")])
+def test_a_planted_relation_between_alignment_and_score_is_found(slope, words):
+    cosine = next(each for each in correlations(GRID, planted(slope)) if each.measure == "cosine")
+    assert words in sentence(cosine)
+    assert cosine.runs == 30
+    if slope:
+        assert cosine.spearman == pytest.approx(math.copysign(1, slope), abs=0.05)
+
+
+def test_too_few_rules_determine_no_correlation():
+    (first, *_) = correlations(GRID, planted(0.3, rules=2))
+    assert first.spearman is None
+    assert "not determined by 10 runs of 2 rules" in sentence(first)
+
+
+def test_without_measurements_nothing_is_said_of_alignment():
+    assert correlations(GRID, FOUND) == ()
+
+
+def test_the_document_is_in_the_order_of_the_grid_and_holds_no_time():
+    said = present.document(GRID, FOUND)
+    assert list(said) == ["cells", "table", "alignment", "sentences", "left_out"]
+    assert [each["cell"]["rule"] for each in said["cells"]] == [cell.rule for cell in GRID.cells()]
+    assert "seconds" not in str(said)
+    assert '"times"' in present.as_json(GRID, FOUND, {"key": 1.0})
