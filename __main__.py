@@ -115,6 +115,7 @@ def measure(
     activation: Annotated[list[str] | None, typer.Option(help="Which to untie: a name, or FILE.py:CLASS.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Only the first so many of each batch.")] = None,
     batches: Annotated[int | None, typer.Option(min=1, help="Only the first so many batches.")] = None,
+    per_sample: Annotated[bool, typer.Option("--per-sample", help="Rows for each sample, too.")] = False,
     training: Annotated[bool, typer.Option("--training", help="In training mode instead of evaluation.")] = False,
     stage: Annotated[str, typer.Option(help="A word on when this is, copied into each row.")] = "",
     device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
@@ -136,13 +137,13 @@ def measure(
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
     unsaid = (None, None, None, "cross-entropy", None, None, None, False, "", "cpu")
     if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
-        what = given.What(measured, tuple(activation or ()), draws, seeds, reference, stage, samples, batches)
+        what = given.What(measured, activation or (), draws, seeds, reference, stage, samples, batches, per_sample)
         typed = given.Typed(model, data, weights, loss, training, device)
         with _bars() as bar:
-            advance = bar("measuring", batches and batches * len(seeds))
-            summary = given.run(typed, what, out, keep=as_json, progress=advance)
+            total = batches and batches * len(seeds)
+            summary = given.run(typed, what, out, keep=as_json, progress=bar("measuring", total))
         print(summary.as_json(out)) if as_json else Console().print(*summary.shown(model), sep="\n")
-    elif (model, data, weights, loss, activation, samples, batches, training, stage, device) == unsaid:
+    elif (model, data, weights, loss, activation, samples, batches, per_sample, training, stage, device) == unsaid:
         name = network or "mlp-digits"
         backward = trained or entry(name).backward
         plan = study.Plan((name,), (backward,), measured, seeds, epochs, draws, reference=reference)

@@ -66,6 +66,7 @@ class What:
         stage: copied into each row.
         samples: only the first so many of each batch.
         batches: only the first so many batches.
+        per_sample: whether rows for each sample follow those of its batch.
     """
 
     surrogates: Sequence[str]
@@ -76,6 +77,7 @@ class What:
     stage: str = ""
     samples: int | None = None
     batches: int | None = None
+    per_sample: bool = False
 
 
 def run(
@@ -148,6 +150,7 @@ def measured(
                     draws=what.draws,
                     seed=seed,
                     reference=what.reference,
+                    samples=what.per_sample,
                     network=network,
                     stage=what.stage,
                 )

@@ -21,6 +21,9 @@ from .streaming import stream
 if TYPE_CHECKING:
     import pandas as pd
 
+BATCH, SAMPLE = "batch", "sample"
+"""What a row is of: a whole batch, as the column ``sample`` has it, or one of its samples."""
+
 
 @dataclass
 class Summary:
@@ -49,7 +52,8 @@ class Summary:
         self.batches = max(self.batches, int(table["batch"].max()) + 1)
         for reason, times in table[table["angle_degrees"].isna()]["reason"].value_counts().items():
             self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + int(times)
-        for key, angles in table.groupby(["surrogate", "layer", "depth"], sort=False)["angle_degrees"]:
+        kind = table["sample"].where(table["sample"] == BATCH, SAMPLE).rename("of")
+        for key, angles in table.groupby([kind, "surrogate", "layer", "depth"], sort=False)["angle_degrees"]:
             defined = angles.dropna()
             held = self._sums.setdefault(key, [0.0, 0, 0])
             held[0] += float(defined.sum())
@@ -75,9 +79,11 @@ class Summary:
         return json.dumps({"provenance": self.provenance} | said, indent=2, allow_nan=False)
 
     def records(self) -> list[dict[str, Any]]:
-        """Surrogate, layer, depth, ``mean_angle_degrees`` (``None`` where undefined), ``defined``, ``undefined``."""
+        """The means: of what (batch or sample), surrogate, layer, depth, ``mean_angle_degrees`` (``None`` where all are
+        undefined), and how many angles were ``defined`` and ``undefined``."""
         return [
             {
+                "of": of,
                 "surrogate": surrogate,
                 "layer": layer,
                 "depth": int(depth),
@@ -85,7 +91,7 @@ class Summary:
                 "defined": defined,
                 "undefined": undefined,
             }
-            for (surrogate, layer, depth), (total, defined, undefined) in self._sums.items()
+            for (of, surrogate, layer, depth), (total, defined, undefined) in self._sums.items()
         ]
 
     def shown(self, title: str) -> list[Table | Text]:
@@ -93,20 +99,26 @@ class Summary:
 
         A remark is why angles are undefined, what the model's mode does to the measurement, or what was not untied.
         """
-        records = self.records()
+        over = f"over {self.batches} batch{'es' * (self.batches != 1)}"
+        parts: list[Table | Text] = []
+        for of in dict.fromkeys(each["of"] for each in self.records()):
+            whose = "mean" if of == BATCH else "mean of the samples taken singly"
+            parts += [Text(f"{title}: angle in degrees, {whose} {over}"), self._table(of)]
+        undefined = [f"{times} of {self.rows} rows undefined: {reason}" for reason, times in self.reasons.items()]
+        unreached = [f"not untied: {each}" for each in self.provenance.get("unreached", ())]
+        return parts + [Text(each) for each in (*undefined, *self.provenance.get("remarks", ()), *unreached)]
+
+    def _table(self, of: str) -> Table:
+        records = [each for each in self.records() if each["of"] == of]
         layers = sorted({(each["depth"], each["layer"]) for each in records}, key=lambda each: (each[0] == 0, each))
-        over = f"mean over {self.batches} batch{'es' * (self.batches != 1)}"
-        shown = Table("surrogate")
-        for depth, layer in layers:
-            shown.add_column(Text(layer if depth == 0 else f"{depth} {layer}"), justify="right")
         cells = {(each["surrogate"], each["depth"], each["layer"]): each["mean_angle_degrees"] for each in records}
+        table = Table("surrogate")
+        for depth, layer in layers:
+            table.add_column(Text(layer if depth == 0 else f"{depth} {layer}"), justify="right")
         for surrogate in dict.fromkeys(each["surrogate"] for each in records):
             found = (cells.get((surrogate, *each)) for each in layers)
-            shown.add_row(surrogate, *("-" if angle is None else f"{angle:.1f}" for angle in found))
-        unreached = [f"not untied: {each}" for each in self.provenance.get("unreached", ())]
-        undefined = [f"{times} of {self.rows} rows undefined: {reason}" for reason, times in self.reasons.items()]
-        remarks = [Text(each) for each in (*undefined, *self.provenance.get("remarks", ()), *unreached)]
-        return [Text(f"{title}: angle in degrees, {over}"), shown, *remarks]
+            table.add_row(surrogate, *("-" if angle is None else f"{angle:.1f}" for angle in found))
+        return table
 
 
 def through(tables: Iterable[pd.DataFrame], out: Path | None = None, *, keep: bool = False) -> Summary:

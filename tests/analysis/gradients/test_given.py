@@ -170,6 +170,28 @@ def test_only_the_first_samples_and_one_batch_given_as_a_pair(mine):
         assert row["angle_degrees"] == expected["angle_degrees"][0]
 
 
+def test_rows_for_each_sample_are_those_of_the_sample_alone(mine):
+    arguments = ("--model", f"{mine}:factory", "--data", f"{mine}:pair", "--surrogate", "constant")
+    found = json.loads(run(*arguments, "--per-sample", "--json").stdout)
+    (batch,) = given.batches(f"{mine}:pair")
+    model = given.model(f"{mine}:factory")
+    rows = {(row["sample"], row["layer"]): row for row in found["rows"]}
+    assert len(rows) == (1 + 6) * 3
+    for sample in range(6):
+        alone = (batch[0][sample : sample + 1], batch[1][sample : sample + 1])
+        expected = ds.measure(model, F.cross_entropy, alone, "constant").set_index("layer")
+        for layer in ("0", "2", "whole"):
+            cosine = rows[str(sample), layer]["cosine"]
+            assert cosine == pytest.approx(expected.loc[layer, "cosine"], abs=1e-6)
+    plain = json.loads(run(*arguments, "--json").stdout)
+    assert [row for row in found["rows"] if row["sample"] == "batch"] == plain["rows"]
+    shown = " ".join(run(*arguments, "--per-sample", env={"COLUMNS": "300"}).stdout.split())
+    assert "angle in degrees, mean over 1 batch" in shown
+    assert "angle in degrees, mean of the samples taken singly over 1 batch" in shown
+    singles = [rows[str(sample), "0"]["angle_degrees"] for sample in range(6)]
+    assert f"{sum(singles) / 6:.1f}" in shown.split("taken singly")[1]
+
+
 def test_inputs_by_name_are_cut_and_measured(mine):
     arguments = ("--model", f"{mine}:factory", "--data", f"{mine}:named", "--surrogate", "constant", "--json")
     named, plain = (json.loads(run(*arguments, *cut).stdout)["rows"] for cut in ((), ("--data", f"{mine}:pair")))
@@ -301,6 +323,7 @@ def test_a_mistake_is_named_and_no_file_is_left(mine, change, message, monkeypat
     "options",
     [
         *(["--samples", "4"], ["--weights", "w"], ["--training"], ["--stage", "end"], ["--batches", "2"]),
+        ["--per-sample"],
         *(["--device", "cuda"], ["--loss", "mean-squared-error"], ["--activation", "relu"], ["--data", "d.py:b"]),
     ],
 )

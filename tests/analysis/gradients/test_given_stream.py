@@ -31,6 +31,7 @@ def tables(count, made=None):
                 "depth": [row % 3 + 1 for row in range(ROWS)],
                 "step": pd.array([None] * ROWS, dtype="Int64"),
                 "batch": number,
+                "sample": "batch",
                 "angle_degrees": angles,
                 "reason": ["", "why"] * (ROWS // 2),
             }
