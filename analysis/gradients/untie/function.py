@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ...errors import Refused
+from ...surrogates.formula.evaluation import product
 from ...surrogates.surrogate import Surrogate
 
 Native = Callable[..., torch.Tensor]
@@ -34,11 +35,13 @@ class Factor:
 
     Attributes:
         surrogate: psi.
+        formula: its.
         constant: its value where it depends neither on u nor on noise.
         random: whether it depends on noise.
     """
 
     surrogate: Surrogate
+    formula: Any
     constant: float | None
     random: bool
 
@@ -47,7 +50,7 @@ class Factor:
 def factor(surrogate: Surrogate) -> Factor:
     """The factor of a surrogate; asking SymPy takes longer than a training step, hence the cache."""
     formula = surrogate.formula
-    return Factor(surrogate, float(formula) if formula.is_number else None, surrogate.random)
+    return Factor(surrogate, formula, float(formula) if formula.is_number else None, surrogate.random)
 
 
 @dataclass
@@ -113,10 +116,8 @@ class Backward:
         if chosen.constant is not None:
             return upstream if chosen.constant == 1 else upstream * chosen.constant
         assert preactivation is not None
-        if not chosen.random:
-            return (upstream * chosen.surrogate(preactivation)).to(preactivation.dtype)
-        generator = draws_of(self.seed, choice, draw, preactivation.device)
-        return (upstream * chosen.surrogate(preactivation, generator=generator)).to(preactivation.dtype)
+        generator = draws_of(self.seed, choice, draw, preactivation.device) if chosen.random else None
+        return product(chosen.formula, preactivation, upstream, generator=generator)
 
 
 class Replaced(torch.autograd.Function):
@@ -174,6 +175,9 @@ class Replaced(torch.autograd.Function):
         return apply(u, second, native, backward), 0
 
 
+_applied: Any = super(torch.autograd.Function, Replaced).apply
+
+
 def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Native, backward: Backward) -> torch.Tensor:
     """`Replaced` at these arguments.
 
@@ -187,7 +191,7 @@ def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Nati
         return Replaced.apply(preactivation, second, _MARK, native, backward)  # type: ignore[no-any-return, no-untyped-call]
     # Function.apply would first bind the arguments to forward's signature, which takes four times as long as the rest.
     preactivation = torch._C._functorch.unwrap_if_dead(preactivation)
-    return super(torch.autograd.Function, Replaced).apply(preactivation, second, _MARK, native, backward)  # type: ignore
+    return _applied(preactivation, second, _MARK, native, backward)  # type: ignore[no-any-return]
 
 
 def _preactivation(ctx: Any) -> torch.Tensor | None:

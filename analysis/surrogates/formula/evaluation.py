@@ -66,11 +66,49 @@ def evaluate(formula: sp.Expr, preactivation: Any, *, generator: torch.Generator
         raise Refused(f"preactivation has layout {preactivation.layout}: a formula is not 0 where nothing is stored.")
     noise: tuple[torch.Tensor, ...] = ()
     if symbols := noise_of(formula):
-        if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
-            noise = _Noise.apply(preactivation, symbols, generator)  # type: ignore[no-untyped-call]
-        else:
-            noise = tuple(draw(symbol, preactivation.shape, preactivation.device, generator) for symbol in symbols)
+        drawn = _Noise.apply if _transformed() else _drawn
+        noise = drawn(preactivation, symbols, generator)
     return _value(formula, preactivation, noise)
+
+
+def product(
+    formula: sp.Expr, preactivation: torch.Tensor, upstream: torch.Tensor, *, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """The upstream gradient times the formula, in the preactivation's dtype: one pass where nothing is differentiated.
+
+    Args:
+        formula: as in `evaluate`.
+        preactivation: a tensor.
+        upstream: a tensor that broadcasts with it.
+        generator: as in `evaluate`.
+
+    Raises:
+        Refused: as in `evaluate`.
+    """
+    alike = upstream.dtype == preactivation.dtype and upstream.shape == preactivation.shape
+    # A batched backward (is_grads_batched) is no transform of torch.func, and forbids what works in place.
+    if (
+        not alike
+        or torch._C._functorch.is_legacy_batchedtensor(upstream)
+        or preactivation.dtype not in _DTYPES
+        or torch.is_grad_enabled()
+        or _transformed()
+    ):
+        return (upstream * evaluate(formula, preactivation, generator=generator)).to(preactivation.dtype)
+    noise = _drawn(preactivation, noise_of(formula), generator)
+    return choose(formula, preactivation.dtype).plan.times(upstream, preactivation, *noise)
+
+
+def _transformed() -> bool:
+    """Whether a transform of ``torch.func``, forward mode or the compiler is at work."""
+    level: int = forward_ad._current_level
+    return level >= 0 or torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
+
+
+def _drawn(
+    u: torch.Tensor, symbols: Sequence[RandomSymbol], generator: torch.Generator | None
+) -> tuple[torch.Tensor, ...]:
+    return tuple(draw(symbol, u.shape, u.device, generator) for symbol in symbols)
 
 
 def _value(formula: sp.Expr, u: torch.Tensor, noise: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -95,7 +133,7 @@ class _Noise(torch.autograd.Function):
         u: torch.Tensor, symbols: Sequence[RandomSymbol], generator: torch.Generator | None
     ) -> tuple[torch.Tensor, ...]:
         """The draws, float64, by the symbols' order."""
-        return tuple(draw(symbol, u.shape, u.device, generator) for symbol in symbols)
+        return _drawn(u, symbols, generator)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:

@@ -35,7 +35,42 @@ _WITHIN = 2.0**-20  # of the dtype's largest number
 _EXCEPTIONS = 3  # so many single inputs may be looked up, e.g. 0 for sin(u) / u
 
 Plan = Callable[..., Tensor]
-"""From the preactivation and the noise (float64) to the values, in the preactivation's dtype."""
+"""From the preactivation and the noise (float64) to the values, in the preactivation's dtype; a tensor of its own."""
+
+
+@dataclass(frozen=True)
+class InParts:
+    """A plan has temporary tensors: on a CPU it goes part by part, so that they stay in the cache and are small."""
+
+    plan: Plan
+    size: int
+
+    def __call__(self, u: Tensor, *noise: Tensor) -> Tensor:
+        """The values."""
+        return self.plan(u, *noise) if self._whole(u, *noise) else self._in_parts(None, u, *noise)
+
+    def times(self, upstream: Tensor, u: Tensor, *noise: Tensor) -> Tensor:
+        """The values times a tensor of the same shape and dtype."""
+        if self._whole(u, *noise):
+            return self.plan(u, *noise).mul_(upstream)
+        return self._in_parts(upstream, u, *noise)
+
+    def _whole(self, u: Tensor, *noise: Tensor) -> bool:
+        if u.numel() <= 2 * self.size * torch.get_num_threads() or u.device.type != "cpu":
+            return True
+        return any(number.shape != u.shape for number in noise)
+
+    def _in_parts(self, upstream: Tensor | None, *inputs: Tensor) -> Tensor:
+        result = torch.empty(inputs[0].shape, dtype=inputs[0].dtype)
+        size = self.size * torch.get_num_threads()
+        pieces = zip(*(torch.split(each.reshape(-1), size) for each in inputs), strict=True)
+        factors = () if upstream is None else torch.split(upstream.reshape(-1), size)
+        for number, (into, piece) in enumerate(zip(torch.split(result.view(-1), size), pieces, strict=True)):
+            if factors:
+                torch.mul(self.plan(*piece), factors[number], out=into)
+            else:
+                into.copy_(self.plan(*piece))
+        return result
 
 
 @dataclass(frozen=True)
@@ -43,7 +78,7 @@ class Choice:
     """A plan and its rung: ``plain``, ``float64``, ``paired``, ``accurate`` or ``table``."""
 
     rung: str
-    plan: Plan
+    plan: InParts
 
 
 @lru_cache(maxsize=512)
@@ -62,10 +97,11 @@ def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
     for rung, plan, variants in _rungs(codes, dtype):
         for variant in variants(plan, points, noise, right):
             if bool(near(variant(points, *noise), right).all()):
-                return Choice(rung, variant)
+                return Choice(rung, InParts(variant, _PARTS[dtype.itemsize if rung == "plain" else 8]))
     if dtype.itemsize == 2 and not noise:
-        return Choice("table", _in_table(right))
-    return Choice("accurate", lambda u, *noise: accurate.values(formula, dtype, [u.to(torch.float64), *noise]))
+        return Choice("table", InParts(_in_table(right), _PARTS[2]))
+    right_values = partial(accurate.values, formula, dtype)
+    return Choice("accurate", InParts(lambda u, *noise: right_values([u.to(torch.float64), *noise]), _PARTS[8]))
 
 
 def near(value: Tensor, right: Tensor) -> Tensor:
@@ -91,7 +127,7 @@ def _rungs(codes: Sequence[Program], dtype: torch.dtype) -> Iterator[_Rung]:
         yield from _in_floats("plain", codes, dtype)
     yield from _in_floats("float64", codes, torch.float64)
     for code in codes:
-        yield "paired", _in_parts(_in_pairs(code), torch.float64), _variants
+        yield "paired", _in_pairs(code), _variants
 
 
 def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Iterator[_Rung]:
@@ -101,9 +137,9 @@ def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Itera
             if any(step.operation == "compare" for step in code.steps):
                 run = code.bind(partial(masked.arithmetic, dtype=dtype))
                 for within, guarded in product((False, True), (False, True)):
-                    yield rung, _in_parts(_in_one_dtype(run, dtype, guarded, within), dtype), _as_it_is
+                    yield rung, _in_one_dtype(run, dtype, guarded, within), _as_it_is
             run = code.bind(partial(plain.arithmetic, dtype=dtype))
-            yield rung, _in_parts(_in_one_dtype(run, dtype), dtype), _variants
+            yield rung, _in_one_dtype(run, dtype), _variants
         except plain.Unfit:
             continue
 
@@ -122,9 +158,10 @@ def _in_one_dtype(
     reach = torch.finfo(dtype).max * _WITHIN
 
     def plan(u: Tensor, *noise: Tensor) -> Tensor:
-        near = u.to(dtype).clamp(-reach, reach) if within else u.to(dtype)
-        value = run([near, *(number.to(dtype) for number in noise)])
-        value = value.to(u.dtype) if isinstance(value, Tensor) else value
+        given = u if u.dtype is dtype else u.to(dtype)
+        value = run([given.clamp(-reach, reach) if within else given, *(number.to(dtype) for number in noise)])
+        if value.__class__ is Tensor and value.dtype is not u.dtype:
+            value = value.to(u.dtype)
         return torch.clamp(u, value, value) if guarded else value
 
     return plan
@@ -143,23 +180,6 @@ def _in_pairs(code: Program) -> Plan:
         return torch.clamp(u, value, value)
 
     return plan
-
-
-def _in_parts(plan: Plan, dtype: torch.dtype) -> Plan:
-    """A plan has temporary tensors: on a CPU it goes part by part, so that they stay in the cache and are small."""
-    part = _PARTS[dtype.itemsize]
-
-    def parts(u: Tensor, *noise: Tensor) -> Tensor:
-        size = part * torch.get_num_threads()
-        if u.numel() <= 2 * size or u.device.type != "cpu" or any(number.shape != u.shape for number in noise):
-            return plan(u, *noise)
-        result = torch.empty(u.shape, dtype=u.dtype)
-        pieces = zip(*(torch.split(each.reshape(-1), size) for each in (u, *noise)), strict=True)
-        for into, piece in zip(torch.split(result.view(-1), size), pieces, strict=True):
-            into.copy_(plan(*piece))
-        return result
-
-    return parts
 
 
 def _in_table(right: Tensor) -> Plan:

@@ -49,7 +49,10 @@ class Program:
             registers = template.copy()
             registers[:count] = inputs
             for slot, function, arguments, dead in freeing:
-                registers[slot] = function(*[registers[index] for index in arguments])
+                if len(arguments) == 1:
+                    registers[slot] = function(registers[arguments[0]])
+                else:
+                    registers[slot] = function(*[registers[index] for index in arguments])
                 for index in dead:
                     registers[index] = None
             return registers[-1]

@@ -1,0 +1,169 @@
+"""Speed of surrogate gradients: many of one batch, per sample, under training, and the margin; each against a peer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...analysis.gradients import chains
+from ...analysis.gradients.margin.descent import descent_margin
+from ...analysis.gradients.untie import untie
+from .. import training
+from ..networks.images import lenet
+from ..networks.perceptrons import multilayer
+from . import peer
+from .rows import Call, Row, medians, operations, rate
+
+Batch = tuple[Tensor, Tensor]
+
+PAPER = ("constant", "rectangle", "triangle")
+"""The surrogates of the paper: a training step under `untie` is timed with each, and the slowest counts."""
+
+
+def rows(rounds: int = 7) -> list[dict[str, Any]]:
+    """The rows of ``downslope benchmark gradients``.
+
+    Args:
+        rounds: how often ours and theirs take turns.
+
+    Raises:
+        Refused: the peer's library is not installed.
+    """
+    peer.demand()
+    with training._one_thread():
+        speed = rate()
+        return [asdict(row) for row in (*_many(rounds, speed), *_per_sample(rounds, speed), *_costs(rounds, speed))]
+
+
+def perceptron(hidden: Any, width: int = 512, depth: int = 2) -> nn.Sequential:
+    """An MLP on 784 inputs, two layers of 512 unless told otherwise."""
+    return multilayer((784, *(width,) * depth, 10), hidden)
+
+
+def batch(samples: int, *shape: int) -> Batch:
+    """Inputs and classes, from one seed."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(samples, *shape, generator=generator), torch.randint(10, (samples,), generator=generator)
+
+
+def made(builder: Callable[[Any], nn.Module], hidden: type[nn.Module]) -> nn.Module:
+    """A network of ours, from one seed; torch's random state stays."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return builder(hidden)
+
+
+def all_gradients(network: nn.Module, data: Batch, surrogates: Any) -> Call:
+    """Every surrogate's gradient, one after the other."""
+    parameters, replaced = list(network.parameters()), {"relu": surrogates}
+
+    def call() -> None:
+        found = chains.gradients(network, F.cross_entropy, data, replaced, parameters)
+        assert found is not None
+        for _ in found:
+            pass
+
+    return call
+
+
+def all_metrics(network: nn.Module, data: Batch, surrogates: Any, draws: int = 1) -> Call:
+    """Every surrogate's deviation from the exact gradient, by layer."""
+
+    def call() -> None:
+        generator = torch.Generator().manual_seed(0)
+        replaced = {"relu": surrogates}
+        found = chains.deviations(network, F.cross_entropy, data, replaced, draws=draws, generator=generator)
+        assert found is not None
+        for _ in found:
+            pass
+
+    return call
+
+
+def _many(rounds: int, speed: float) -> Iterator[Row]:
+    eight, rules = [ours for ours, _ in peer.EIGHT], [theirs for _, theirs in peer.EIGHT]
+    ours, data = made(perceptron, nn.ReLU), batch(256, 784)
+    theirs = peer.model(perceptron, nn.ReLU, ours)
+    calls = [
+        all_gradients(ours, data, eight),
+        all_metrics(ours, data, eight),
+        lambda: peer.gradients(theirs, data, rules),
+    ]
+    formed, measured, other = medians(calls, rounds)
+    bounds = [operations(call) / speed for call in calls]
+    name = "MLP 784-512-512-10, batch 256"
+    yield Row(f"8 surrogate gradients, {name}", other / formed, 1.5, 2.0, formed / bounds[0])
+    yield Row(f"8 surrogates, only the metrics, {name}", other / measured, 2.0, 3.0, measured / bounds[1])
+    small, images = made(lenet, nn.ReLU), batch(256, 1, 28, 28)
+    small_theirs = peer.model(lenet, nn.ReLU, small)
+    calls = [all_gradients(small, images, eight), lambda: peer.gradients(small_theirs, images, rules)]
+    formed, other = medians(calls, rounds)
+    bound = operations(calls[0]) / speed
+    yield Row("8 surrogate gradients, LeNet-5, batch 256", other / formed, 1.4, 2.0, formed / bound)
+    calls = [
+        all_metrics(ours, data, "full_jam", draws=100),
+        lambda: [peer.gradients(theirs, data, [peer.JAM]) for _ in range(100)],
+    ]
+    measured, other = medians(calls, max(1, rounds // 2))
+    bound = operations(calls[0]) / speed
+    yield Row(f"jamming, 100 draws, metrics, {name}", other / measured, 2.2, 3.0, measured / bound)
+
+
+def _per_sample(rounds: int, speed: float) -> Iterator[Row]:
+    from .per_sample import pairs
+
+    for what, ours, theirs, at_least, aim, count in pairs():
+        mine, other = medians([ours, theirs], max(1, rounds // 2))
+        yield Row(what, other / mine, at_least, aim, mine / (count / speed))
+
+
+def _costs(rounds: int, speed: float) -> Iterator[Row]:
+    shown = "untie overhead on a training step, the slowest of " + ", ".join(PAPER)
+    small = made(lambda hidden: multilayer((64, 64, 10), hidden), nn.Sigmoid)
+    yield _overhead(f"{shown}: LeNet-5, batch 64", made(lenet, nn.Sigmoid), batch(64, 1, 28, 28), 1.15, 1.05, 2, speed)
+    yield _overhead(f"{shown}: MLP 64-64-10, batch 64", small, batch(64, 64), 1.5, 1.2, 40, speed)
+    network, data = made(perceptron, nn.ReLU), batch(256, 784)
+
+    def backward() -> None:
+        torch.autograd.grad(F.cross_entropy(network(data[0]), data[1]), list(network.parameters()))
+
+    margins = lambda: descent_margin(network, F.cross_entropy, data)  # noqa: E731
+    ours, other = medians([margins, backward], rounds)
+    what = "kappa* of all layers, against one forward and backward, MLP 784-512-512-10, batch 256"
+    yield Row(what, ours / other, None, 3.0, ours / (operations(margins) / speed), at_most=4.0)
+
+
+def overheads(network: nn.Module, data: Batch, steps: int, rounds: int = 15) -> tuple[list[float], float]:
+    """CPU seconds of ``steps`` training steps under `untie` with each of `PAPER` and ``"tied"``, and as they are."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+
+    def step() -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.autograd.backward(F.cross_entropy(network(data[0]), data[1]))
+            optimizer.step()
+
+    def under(surrogate: str) -> Call:
+        def call() -> None:
+            with untie(network, {"logistic": surrogate}):
+                step()
+
+        return call
+
+    *ours, native = medians([*(under(name) for name in (*PAPER, "tied")), step], rounds)
+    return ours, native
+
+
+def _overhead(what: str, network: nn.Module, data: Batch, at_most: float, aim: float, steps: int, speed: float) -> Row:
+    ours, native = overheads(network, data, steps)
+    slowest = max(ours[: len(PAPER)])
+
+    def step() -> None:
+        torch.autograd.grad(F.cross_entropy(network(data[0]), data[1]), list(network.parameters()))
+
+    return Row(what, slowest / native, None, aim, slowest / (steps * operations(step) / speed), at_most=at_most)

@@ -1,0 +1,88 @@
+"""What a benchmark is made of: CPU times taken in turns, their medians, and the rate of the machine's products."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...analysis import products
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        what: what was computed.
+        ratio: how many times ours is as fast as the other way; where `at_most` is given, a cost: how many times the
+            other way's time ours takes.
+        at_least: what the ratio has to reach; ``None`` where it is a cost.
+        aim: what it is meant to be.
+        bound_ratio: our time over the floating-point bound: the operations of our matrix products and convolutions
+            over the machine's measured rate of products.
+        at_most: what the ratio, a cost, may be; ``None`` where it is not one.
+    """
+
+    what: str
+    ratio: float
+    at_least: float | None
+    aim: float
+    bound_ratio: float
+    at_most: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the ratio is on the right side of what it has to be."""
+        return self.ratio >= self.at_least if self.at_least is not None else self.ratio <= (self.at_most or 0.0)
+
+
+def medians(calls: Sequence[Call], rounds: int) -> list[float]:
+    """CPU seconds of each call, medians over rounds in which all take their turn; one round more warms them up."""
+    taken: list[list[float]] = [[] for _ in calls]
+    for number in range(rounds + 1):
+        for call, times in zip(calls, taken, strict=True):
+            start = time.process_time()
+            call()
+            if number:
+                times.append(time.process_time() - start)
+    return [statistics.median(times) for times in taken]
+
+
+def operations(call: Call) -> int:
+    """Floating-point operations of the matrix products and convolutions of a call."""
+    with FlopCounterMode(display=False) as counted:
+        call()
+    return int(counted.get_total_flops())
+
+
+def rate() -> float:
+    """Floating-point operations a second of a product of two 512 x 512 float32 matrices, by the faster library."""
+    one, other, result = (torch.rand(512, 512) for _ in range(3))
+    found = []
+    for yes in {False, products.faster([(1, 512, 512, 512)], one.device, one.dtype)}:
+        with products.allowed(yes):
+            (taken,) = medians([lambda: [torch.mm(one, other, out=result) for _ in range(8)]], 5)
+        found.append(8 * 2 * 512**3 / taken)
+    return max(found)
+
+
+def shown(rows: Sequence[dict[str, Any]]) -> Table:
+    """The rows for readers."""
+    table = Table("what", "ratio", "has to be", "aim", "of the bound", title="CPU time, one thread, medians")
+    for each in rows:
+        most = each.get("at_most")
+        limit, short = (f"<= {most:g}", each["ratio"] > most) if most else (f">= {each['at_least']:g}", False)
+        short = short or (not most and each["ratio"] < each["at_least"])
+        ratio = f"{each['ratio']:.2f}"
+        marked = f"[bold red]{ratio}[/]" if short else ratio
+        table.add_row(each["what"], marked, limit, f"{each['aim']:g}", f"{each['bound_ratio']:.1f}")
+    return table
