@@ -202,11 +202,23 @@ def latex_text(drawn: Figure, convert: Callable[[Figure], None]) -> Iterator[Non
             convert(drawn)
             yield
         except RuntimeError as error:
-            raise Refused(f"--latex-text: LaTeX could not set a text: {str(error).strip().splitlines()[0]}") from error
+            lines = str(error).splitlines()
+            why = next((line for line in lines if line.startswith("!")), lines[0]).lstrip("! ")
+            raise Refused(f"--latex-text: LaTeX could not set a text: {why}") from error
 
 
 def legend(drawn: Figure | SubFigure, handles: Sequence[Any]) -> None:
     """A legend over the panels, in as many columns as the figure's width holds."""
+    drawn.legend(handles=list(handles), loc="outside upper center", ncols=_columns(handles), columnspacing=1.2)
+
+
+def room(handles: Sequence[Any]) -> float:
+    """The height in inches that `legend` takes for these."""
+    return 0.06 + 0.125 * -(-len(handles) // _columns(handles))
+
+
+def _columns(handles: Sequence[Any]) -> int:
+    """As many columns as the venue's width holds, evenly filled."""
     lengths = [(30 + 0.56 * SMALLEST * len(str(handle.get_label()))) / 72 for handle in handles]
 
     def wide(columns: int) -> float:
@@ -214,8 +226,7 @@ def legend(drawn: Figure | SubFigure, handles: Sequence[Any]) -> None:
         return sum(max(lengths[start : start + rows]) for start in range(0, len(lengths), rows))
 
     most = next((n for n in range(len(handles), 1, -1) if wide(n) <= width()), 1)
-    columns = -(-len(handles) // -(-len(handles) // most))
-    drawn.legend(handles=list(handles), loc="outside upper center", ncols=columns, columnspacing=1.2)
+    return -(-len(handles) // -(-len(handles) // most))
 
 
 def svg(drawn: Figure, name: str, *, label: str) -> str:

@@ -257,7 +257,7 @@ def test_intervals_average_draws_before_seeds():
 
 def test_without_seeds_the_caption_says_that_there_is_no_interval(held):
     alone = held["deviations"][held["deviations"]["seed"] == 0]
-    assert angle_depth.said(alone).startswith("n = 1 seed, so that no interval can be shown; ")
+    assert angle_depth.said(alone).startswith("Reference: exact. n = 1 seed, so that no interval can be shown; ")
     assert layer_step.said(alone).startswith("n = 1 seed, so that no interval can be shown.")
 
 

@@ -65,7 +65,7 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
     across = look.across(max(len(shown), len(planes)), 0.95)
     down, below = -(-len(shown) // across), -(-len(planes) // across)
     with look.house():
-        heights = (0.6 + 0.95 * down, (0.25 + 1.1 * below) if planes else 0.0)
+        heights = (0.4 + look.room(_legend()) + 0.95 * down, (0.25 + 1.1 * below) if planes else 0.0)
         figure = look.figure(sum(heights))
         parts = figure.subfigures(2, 1, height_ratios=heights) if planes else [figure.subfigures(1, 1)]
         panels = parts[0].subplots(down, across, sharex=True, sharey=True, squeeze=False)

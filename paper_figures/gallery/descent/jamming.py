@@ -50,7 +50,8 @@ def draw(table: pd.DataFrame) -> Figure:
     columns = look.across(len(layers), 1.0)
     blocks = -(-len(layers) // columns)
     with look.house():
-        figure = look.figure(0.6 + 2.2 * blocks)
+        handles = _legend(table, shown)
+        figure = look.figure(0.4 + look.room(handles) + 2.2 * blocks)
         panels = figure.subplots(2 * blocks, columns, sharex=True, sharey="row", squeeze=False)
         for place in range(blocks * columns):
             pair = panels[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
@@ -65,7 +66,7 @@ def draw(table: pd.DataFrame) -> Figure:
                     panel.set_ylabel(MEASURES[measure])
             pair[0].set_title(tables.layer(int(layers.index[place]), layers.iloc[place]))
         figure.supxlabel("draws averaged, n", fontsize=7)
-        look.legend(figure, _legend(table, shown))
+        look.legend(figure, handles)
     return figure
 
 

@@ -52,7 +52,8 @@ def draw(table: pd.DataFrame) -> Figure:
     down = -(-len(names) // across)
     end = _end(table)
     with look.house():
-        figure = look.figure(0.65 + down * (0.25 + 0.125 * len(shown)))
+        handles = _legend("kappa_star" in table.columns)
+        figure = look.figure(0.4 + look.room(handles) + down * (0.3 + 0.125 * len(shown)))
         panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for number, panel in enumerate(panels.flat):
             if number >= len(names):
@@ -65,7 +66,7 @@ def draw(table: pd.DataFrame) -> Figure:
             panel.set_yticks(range(len(shown)), [look.words(name) for name in shown])
         panels[0, 0].set(ylim=(len(shown) - 0.4, -0.6))
         figure.supxlabel("κ, largest over smallest relative factor", fontsize=7)
-        look.legend(figure, _legend("kappa_star" in table.columns))
+        look.legend(figure, handles)
     return figure
 
 

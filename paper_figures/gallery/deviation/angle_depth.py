@@ -48,7 +48,8 @@ def draw(table: pd.DataFrame) -> Figure:
     across = look.across(len(shown), 0.9)
     down = -(-len(shown) // across)
     with look.house():
-        figure = look.figure(0.75 + 0.8 * down)
+        handles = _legend(ends, known=table[_PREDICTED].notna().any())
+        figure = look.figure(0.5 + look.room(handles) + 0.8 * down)
         panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for place, panel in enumerate(panels.flat):
             if place >= len(shown):
@@ -65,8 +66,7 @@ def draw(table: pd.DataFrame) -> Figure:
             panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
         figure.supxlabel("depth of the layer (1: next to the input)", fontsize=7)
-        figure.supylabel(f"angle to the {tables.reference(table)} gradient (degrees)", fontsize=7)
-        handles = _legend(ends, known=table[_PREDICTED].notna().any())
+        figure.supylabel("angle (degrees)", fontsize=7)
         look.legend(figure, handles)
     return figure
 
@@ -80,7 +80,7 @@ def said(table: pd.DataFrame) -> str:
     far = f" Prediction and measurement differ by {gap.median():.1f} degrees at the median, {gap.max():.1f} at most."
     stages = f" Stages: {' and '.join(ends)}." if ends else ""
     undefined = f"{int(rows['angle_degrees'].isna().sum()):,} of {len(rows):,} angles undefined."
-    return f"{spread.seeds(table)}; {undefined}{stages}{far if len(gap) else ''}"
+    return f"Reference: {tables.reference(table)}. {spread.seeds(table)}; {undefined}{stages}{far if len(gap) else ''}"
 
 
 def predicted(table: pd.DataFrame) -> pd.DataFrame:
@@ -117,9 +117,8 @@ def _measured(panel: Axes, rows: pd.DataFrame, surrogate: str, *, last: bool, be
     expected = rows.groupby("depth")[_PREDICTED].mean().dropna()
     if len(expected):
         line = "-" if last else (0, (4, 2))
-        panel.plot(
-            expected.index, expected, color=look.INK, linewidth=0.7, linestyle=line, label="mean field", zorder=4
-        )
+        words = "mean field" if last else "mean field, first stage"
+        panel.plot(expected.index, expected, color=look.INK, linewidth=0.7, linestyle=line, label=words, zorder=4)
     crossed = rows.loc[rows["angle_degrees"].isna(), "depth"].unique()
     if len(crossed):
         panel.plot(crossed, [below] * len(crossed), color=style.colour, marker="x", linestyle="none", zorder=3)

@@ -39,7 +39,8 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
     across = look.across(len(shown), 0.9)
     down = -(-len(shown) // across)
     with look.house():
-        figure = look.figure(0.6 + 0.8 * down)
+        handles = _legend(table, colours)
+        figure = look.figure(0.4 + look.room(handles) + 0.8 * down)
         panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for place, panel in enumerate(panels.flat):
             if place >= len(shown):
@@ -55,8 +56,8 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
         explained = ", ".join(f"{short} {stage}" for short, stage in zip(look.initials(stages), stages, strict=True))
         figure.supxlabel(f"stage of training ({explained})", fontsize=7)
-        figure.supylabel(f"angle to the {tables.reference(table)} gradient (degrees)", fontsize=7)
-        figure.legend(handles=_legend(table, colours), loc="outside upper center", ncols=len(depths) + 1)
+        figure.supylabel("angle (degrees)", fontsize=7)
+        look.legend(figure, handles)
     return figure
 
 

@@ -40,22 +40,25 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
     end, ticks = tables.reach(table)
     depths = sorted(table["depth"].unique())
     colours = dict(zip(depths, look.depth_colours(len(depths)), strict=True))
+    across = look.across(len(runs), 1.1)
+    down = -(-len(runs) // across)
     with look.house():
-        figure = look.figure(0.75 + 0.18 * len(shown))
-        panels = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
-        for panel, (run, rows) in zip(panels, runs, strict=True):
+        handles = _legend(colours)
+        figure = look.figure(0.3 + look.room(handles) + down * (0.35 + 0.18 * len(shown)))
+        panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        for place, panel in enumerate(panels.flat):
+            if place >= len(runs):
+                panel.set_axis_off()
+                continue
+            run, rows = runs[place]
             _panel(panel, rows, shown, colours, end=end)
             panel.set(xlim=(-0.08 * end, end), xticks=ticks)
-            panel.set_title(run[0] if len(run) == 1 else f"{run[0]}\ntrained {run[1]}", fontsize=look.SMALLEST)
-        panels[0].set_yticks(range(len(shown)), [look.words(name) for name in shown])
-        panels[0].set_ylim(len(shown) - 0.5, -0.5)
+            panel.set_title("\ntrained ".join(run), fontsize=look.SMALLEST)
+            panel.tick_params(axis="x", labelbottom=place + across >= len(runs))
+        panels[0, 0].set_yticks(range(len(shown)), [look.words(name) for name in shown])
+        panels[0, 0].set_ylim(len(shown) - 0.5, -0.5)
         figure.supxlabel(f"angle to the {tables.reference(table)} gradient (degrees)", fontsize=7)
-        handles = [
-            Line2D([], [], color=colours[depth], marker=_marker(place), linestyle="none", label=f"layer {place + 1}")
-            for place, depth in enumerate(depths)
-        ]
-        limit = Line2D([], [], color=look.ALARM, linewidth=0.8, linestyle=(0, (3, 2)), label="90 degrees")
-        figure.legend(handles=[*handles, limit], loc="outside upper right", ncols=len(handles) + 1, columnspacing=1.2)
+        look.legend(figure, handles)
     return figure
 
 
@@ -79,6 +82,14 @@ def _panel(panel: Axes, table: pd.DataFrame, shown: Sequence[str], colours: dict
     panel.tick_params(axis="y", length=0)
     for row in range(0, len(shown), 2):
         panel.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0, zorder=-2)
+
+
+def _legend(colours: dict[int, str]) -> list[Line2D]:
+    layers = [
+        Line2D([], [], color=colour, marker=_marker(place), linestyle="none", label=f"layer {place + 1}")
+        for place, colour in enumerate(colours.values())
+    ]
+    return [*layers, Line2D([], [], color=look.ALARM, linewidth=0.8, linestyle=(0, (3, 2)), label="90 degrees")]
 
 
 def _marker(place: int) -> str:

@@ -46,10 +46,14 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
     }
     kept = [label for label, rows in layers.items() if (shares_of(rows)["kept"] == 100).all()]
     drawn = {label: rows for label, rows in layers.items() if label not in kept} or layers
+    across = look.across(len(drawn), 0.72)
+    down = -(-len(drawn) // across)
     with look.house():
-        figure = look.figure(0.75 + 0.15 * len(shown))
-        panels = figure.subplots(1, len(drawn), sharex=True, sharey=True, squeeze=False)[0]
-        for panel, (label, rows) in zip(panels, drawn.items(), strict=True):
+        figure = look.figure(0.45 + down * (0.3 + 0.15 * len(shown)))
+        panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        for panel in panels.flat[len(drawn) :]:
+            panel.set_axis_off()
+        for panel, (label, rows) in zip(panels.flat, drawn.items(), strict=False):
             shares = shares_of(rows).groupby(rows["surrogate"]).mean().reindex(shown)
             left = pd.Series(0.0, index=shares.index)
             for outcome in OUTCOMES:
@@ -68,10 +72,12 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             panel.set_title(label)
             panel.set(xlim=(0, 100), xticks=(0, 50, 100))
             panel.tick_params(axis="y", length=0)
-        panels[0].set_yticks(range(len(shown)), [look.words(name) for name in shown])
-        panels[0].set_ylim(len(shown) - 0.5, -0.5)
-        note = f"; not drawn, every sign kept: {', '.join(kept)}" if drawn is not layers else ""
+        for panel in panels.flat[max(0, len(drawn) - across) : len(drawn)]:
+            panel.tick_params(axis="x", labelbottom=True)
+        panels[0, 0].set_yticks(range(len(shown)), [look.words(name) for name in shown])
+        panels[0, 0].set_ylim(len(shown) - 0.5, -0.5)
+        note = f"; not drawn, every sign kept: {', '.join(kept)}" if kept and drawn is not layers else ""
         figure.supxlabel(f"share of the entries (%){note}", fontsize=7)
         handles = [Patch(facecolor=_COLOURS[outcome], label=outcome) for outcome in OUTCOMES]
-        figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
+        look.legend(figure, handles)
     return figure

@@ -207,7 +207,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], wid
     (x, y), (to_x, to_y) = start, end
     if x == to_x:  # within a column: an arc in the gap on its right
         start, end, bend = (x + wide, y), (to_x + wide, to_y), -0.5 if to_y > y else 0.5
-        bend *= min(1.0, 0.3 / max(abs(to_y - y), 1e-9)) * 2
+        bend *= min(1.0, 0.4 / max(abs(to_y - y), 1e-9))
     elif x < to_x:
         start, end, bend = (x + wide, y), (to_x, to_y), 0.0
     else:

@@ -90,6 +90,14 @@ def _bound(d: int, kappa: float, second_moment: float) -> float:
     return _number(_KINDS[which].stated["mistakes"], **values)
 
 
+def _said_of(kappa: float, second_moment: float) -> str:
+    """The bound's formula with the factor's numbers."""
+    which = kind(kappa, second_moment)
+    if which == "bounded":
+        return f"bound κ²(R/γ)², κ = {kappa:.3g}"
+    return "bound (R/γ)²" if which == "constant" else f"bound {second_moment:.3g} (R/γ)²"
+
+
 def _number(formula: object, **values: float) -> float:
     free = {symbol: values[str(symbol)] for symbol in formula.free_symbols}  # type: ignore[attr-defined]
     return float(formula.subs(free))  # type: ignore[attr-defined]
@@ -112,23 +120,12 @@ def _panel(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
     words = look.words(surrogate)
     if bound.notna().all():
         panel.plot(bound.index, bound, color=look.INK, linewidth=0.8, linestyle=(0, (4, 1.2)), label="bound")
-        middle = len(bound) // 2
-        text = {"constant": "(R/γ)²", "bounded": "κ²(R/γ)²", "random": "E ψ²/(E ψ)² (R/γ)²"}[
-            str(kind(float(rows["kappa"].iloc[0]), float(rows["second_moment"].iloc[0])))
-        ]
-        panel.annotate(
-            text,
-            (float(bound.index[middle]), float(bound.iloc[middle])),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=look.SMALLEST,
-        )
+        text = _said_of(float(rows["kappa"].iloc[0]), float(rows["second_moment"].iloc[0]))
+        panel.text(0.04, 0.98, text, transform=panel.transAxes, va="top", fontsize=look.SMALLEST)
     else:
         words += "\n(no bound is proved)"
     panel.set_title(words, fontsize=look.SMALLEST)
     panel.set_xticks(made.index, [f"{d:g}" for d in made.index])
     panel.minorticks_off()
     top = np.nanmax([float(made["max"].max()), float(bound.max()) if bound.notna().any() else 1.0])
-    panel.set_ylim(0.7, max(panel.get_ylim()[1], top * 3))
+    panel.set_ylim(0.7, max(panel.get_ylim()[1], top * 6))

@@ -1,0 +1,144 @@
+"""What figures ask of tables: each column is needed, named when it is missing, and written down in docs/figures.md."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from downslope.analysis.errors import Refused
+from downslope.paper_figures import drawing, stored
+from downslope.paper_figures.gallery.theory import catalogue, claims, ste
+
+ROOT = Path(__file__).parents[2]
+FIGURES = drawing.figures()
+MADE = {"shapes": catalogue.shapes, "ste": ste.curves, "claims": lambda few: claims.made()}
+
+
+@pytest.fixture(scope="module")
+def held(every):
+    import downslope as ds
+
+    few = [ds.SURROGATES["constant"], ds.SURROGATES["triangle"]]
+    one = every["deviations"]
+    one = one[(one["network"] == "mlp-digits") & (one["trained"] == "tied")]
+    return {**every, "deviations": one, **{name: make(few) for name, make in MADE.items()}}
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [(name, column) for name, drawer in FIGURES.items() for column in drawer.COLUMNS]
+)
+def test_a_missing_column_is_named(name, column, held):
+    table = held[FIGURES[name].TABLE].drop(columns=column)
+    named = rf"the figure '{name}' needs the columns? .*\b{re.escape(column)}\b.*; the table has"
+    with pytest.raises(Refused, match=named):
+        FIGURES[name].draw(table)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_empty_table_is_refused(name, held):
+    with pytest.raises(Refused, match="nothing to draw"):
+        FIGURES[name].draw(held[FIGURES[name].TABLE].iloc[:0])
+
+
+@pytest.mark.parametrize("name", [name for name, drawer in FIGURES.items() if getattr(drawer, "OPTIONAL", None)])
+def test_without_the_optional_columns_it_is_drawn_all_the_same(name, held):
+    drawer = FIGURES[name]
+    kept = [column for column in held[drawer.TABLE].columns if column not in set(drawer.OPTIONAL) - set(drawer.COLUMNS)]
+    table = held[drawer.TABLE][kept].drop_duplicates(subset=list(drawer.COLUMNS))
+    (drawn,) = drawing.drawn(name, {drawer.TABLE: table})
+    assert drawn.figure.axes
+    assert "nan" not in drawn.caption
+
+
+@pytest.mark.parametrize("name", [name for name, drawer in FIGURES.items() if getattr(drawer, "MORE", None)])
+def test_a_further_table_with_a_missing_column_is_refused(name, held):
+    drawer = FIGURES[name]
+    for other, columns in drawer.MORE.items():
+        for column in set(columns) - {"surrogate", "network"}:
+            tables = {drawer.TABLE: held[drawer.TABLE], other: held[other].drop(columns=column)}
+            with pytest.raises((Refused, KeyError), match=column):
+                list(drawing.drawn(name, tables))
+
+
+@pytest.mark.parametrize("name", [name for name, drawer in FIGURES.items() if "surrogate" in drawer.COLUMNS])
+def test_a_surrogate_that_is_not_there_is_named(name, held):
+    with pytest.raises(Refused, match=rf"the figure '{name}' has no surrogate 'trinagle' to draw: "):
+        list(drawing.drawn(name, held, surrogates=["trinagle"]))
+
+
+def test_layers_and_stages_select(held):
+    (drawn,) = drawing.drawn("angle-depth", held, layers=["0"], stages=["end"], surrogates=["triangle"])
+    panel, *others = drawn.figure.axes
+    assert not others
+    (measured,) = [line for line in panel.get_lines() if line.get_label() == "measured"]
+    wanted = held["deviations"].query("surrogate == 'triangle' and layer == '0' and stage == 'end'")["angle_degrees"]
+    assert measured.get_ydata().tolist() == pytest.approx([wanted.mean()])
+    with pytest.raises(Refused, match="has no layer '7' to draw: Known: 0, 2"):
+        list(drawing.drawn("angle-depth", held, layers=["7"]))
+    with pytest.raises(Refused, match="has no stage 'begin' to draw"):
+        list(drawing.drawn("angle-depth", held, stages=["begin"]))
+
+
+def test_a_selection_of_no_use_is_refused(held, tmp_path):
+    with pytest.raises(Refused, match="--stage end: nothing to select, as none of perceptron, claims has a stage"):
+        drawing.save(["perceptron", "claims"], held, tmp_path, stages=["end"])
+
+
+def test_rows_of_single_samples_do_not_leak_into_means(held):
+    """A measurement holds rows of the batch and of single samples: figures of the batch are drawn from the former."""
+    table = held["deviations"]
+    mixed = pd.concat([table, table.assign(sample="7", angle_degrees=179.0, cosine=-1.0)])
+    for name in ("angle-depth", "angles", "layer-step", "ranking", "signs"):
+        (plain,), (both,) = (list(drawing.drawn(name, {"deviations": each})) for each in (table, mixed))
+        assert plain.svg == both.svg, name
+
+
+def test_references_are_not_mixed(held):
+    two = pd.concat([held["deviations"], held["deviations"].assign(reference="smoothed")])
+    assert [each.name for each in drawing.drawn("signs", {"deviations": two})] == [
+        "signs-mlp-digits-tied-exact",
+        "signs-mlp-digits-tied-smoothed",
+    ]
+    with pytest.raises(Refused, match="one reference at a time and the table has exact, smoothed"):
+        FIGURES["angle-depth"].draw(two)
+
+
+def test_without_names_what_cannot_be_drawn_is_left_out_with_its_reason(held):
+    reasons = drawing.drawable({"perceptron": held["perceptron"]})
+    assert {name for name, reason in reasons.items() if not reason} == {
+        "perceptron",
+        "catalogue",
+        "claims",
+        "ste",
+        "claims-table",
+    }
+    assert reasons["margin"] == "there is no table 'margins' (margins.parquet)"
+
+
+def test_a_table_of_another_hand_is_read_and_drawn(held, tmp_path):
+    held["deviations"].drop(columns=["state", "reason"]).to_parquet(tmp_path / "deviations.parquet")
+    (tmp_path / "notes.parquet").write_bytes(b"not ours to read")
+    found = stored.read(tmp_path, drawing.tables_wanted())
+    assert list(found) == ["deviations"]
+    assert len(list(drawing.drawn("ranking", found))) == 1
+
+
+def test_a_folder_without_tables_and_no_folder_are_refused(tmp_path):
+    with pytest.raises(Refused, match=r"--data .* holds none of shapes\.parquet, deviations\.parquet, "):
+        stored.read(tmp_path, drawing.tables_wanted())
+    with pytest.raises(Refused, match="is no folder"):
+        stored.read(tmp_path / "missing", ["deviations"])
+
+
+def test_the_page_holds_the_contracts_as_they_are():
+    spec = importlib.util.spec_from_file_location("figures_page", ROOT / "docs" / "figures.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.rendered(text) == text, "docs/figures.md is not what the gallery says: run `make readme`"
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    space: dict = {}
+    exec(example, space)
+    assert space["drawn"].caption.endswith("0 of 4 angles undefined.)")
+    assert space["figure"].get_figwidth() == pytest.approx(3.25)
