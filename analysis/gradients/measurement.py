@@ -70,10 +70,11 @@ def measure(
             - ``"smoothed"``, ``Smoothed(sigma)``: for Heaviside and sign units, the gradient of the expected loss when
               noise from N(0, sigma^2) is added to the preactivation of each of them; enumerated, so for small widths.
             - ``"expected"``, ``Expected(sigma, samples, ...)``: the same, enumerated for small widths, else an
-              antithetic Monte Carlo estimate. Two more columns: ``cosine_standard_error``, and
-              ``reference_relative_error``, the standard error of the whole reference vector over its length: noise
-              brings the cosine nearer to 0, by about a factor sqrt(1 - its square), and where it makes up half of the
-              squared length or more, the row is undefined.
+              antithetic Monte Carlo estimate. Three more columns: ``cosine_standard_error``;
+              ``reference_relative_error``, the standard error of the whole reference vector over its length; and
+              ``corrected_cosine``, the cosine over sqrt(1 - the square of that), since noise in the reference brings
+              the cosine nearer to 0 by that factor. Where the noise makes up half of the estimate's squared length or
+              more, the row is undefined.
             - ``"finite-difference"``, ``FiniteDifference(distance)``: the loss's slope along each step. It has no
               cosine; ``directional_derivative`` holds it, ``directional_derivative_error`` its numerical error,
               ``exact_directional_derivative`` what the exact gradient says, where that is defined.

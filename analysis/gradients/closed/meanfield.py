@@ -155,7 +155,11 @@ def _layers(
     moved = [path for path in found if squares[path] > 0]
     missing = [path for path in found if found[path].reason and (squares[path] > 0 or known.flat & set(places[path]))]
     if missing or not moved:
-        reason = f"it has no prediction at the layer {missing[0]}" if missing else "the exact gradient is zero"
+        reason = (
+            f"it has no prediction at the layer {missing[0] or 'that the model itself is'}"
+            if missing
+            else "the exact gradient is zero"
+        )
         return found | {WHOLE: Prediction(reason=reason)}
     inner = sum(found[path].cosine * found[path].ratio * squares[path] for path in moved)
     long = math.sqrt(sum(found[path].ratio ** 2 * squares[path] for path in moved) / sum(squares.values()))

@@ -73,7 +73,7 @@ class Expected:
         sigma: standard deviation of the noise, in the units of the preactivations.
         samples: how many antithetic samples; at least 2.
         enumerate: up to how many step units per sample all patterns are run instead; at most 16.
-        seed: of the noise; together with the measurement's.
+        seed: of the noise.
 
     Raises:
         Refused: one of them is out of its range.
@@ -103,6 +103,10 @@ class Expected:
         return enumerated(noisy) if noisy.units <= self.enumerate else estimated(noisy, self.samples, self.seed)
 
 
+COLUMNS = ("cosine_standard_error", "corrected_cosine", "reference_relative_error")
+"""What the table has of these references beside the comparison."""
+
+
 @dataclass(frozen=True)
 class _Known:
     """A reference gradient without error."""
@@ -114,7 +118,7 @@ class _Known:
     def __call__(self, where: Sequence[int], gradient: Gradients) -> tuple[Deviation, Numbers]:
         compared = deviation([gradient[i] for i in where], [self.gradient[i] for i in where])
         zero = None if compared.cosine is None else 0.0
-        return compared, {"cosine_standard_error": zero, "reference_relative_error": zero}
+        return compared, dict(zip(COLUMNS, (zero, compared.cosine, zero), strict=True))
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class _Estimated:
         mean = self.groups.mean
         compared = deviation([gradient[i] for i in where], [mean[i] for i in where])
         relative = self.groups.relative_error(where)
-        numbers = {"cosine_standard_error": None, "reference_relative_error": relative}
+        numbers = dict(zip(COLUMNS, (None, None, relative), strict=True))
         if compared.cosine is None or relative is None:
             return compared, numbers
         if relative**2 >= 0.5:  # pure noise has a relative error of about 1
@@ -138,7 +142,10 @@ class _Estimated:
                 f"{min(relative, 1.0) ** 2:.0%} of its squared length; raise samples"
             )
             return undirected(compared, reason), numbers
-        return compared, numbers | {"cosine_standard_error": self.groups.cosine_error(where, gradient)}
+        error = self.groups.cosine_error(where, gradient)
+        # <g~, mean> is unbiased, and |mean|^2 is too long by the noise's share.
+        corrected = compared.cosine / math.sqrt(1 - relative**2)
+        return compared, dict(zip(COLUMNS, (error, max(-1.0, min(1.0, corrected)), relative), strict=True))
 
 
 def enumerated(noisy: Noisy) -> _Known:

@@ -1,7 +1,8 @@
 """The model with noisy step units: each is 1 (or sign's +1) with probability Phi(z / sigma), given the layers below.
 
 That is the step of z plus noise from N(0, sigma^2), drawn for each unit, sample and call by itself. The expected loss J
-over this noise is smooth in the parameters, and its gradient is what the references here compute.
+over this noise is smooth in the parameters, and its gradient is what the references here compute. What the model draws
+by itself (dropout) is the same in every run, so J is conditional on it.
 """
 
 from __future__ import annotations
