@@ -9,6 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from ...errors import Refused
 from ..layers import Layer
 from ..measuring.rows import WHOLE
 from ..untie.untied import Choice, Untied
@@ -16,7 +17,7 @@ from .independence import factors, layout
 from .maps.map import Layout
 from .maps.products import Products, beside, together
 from .maps.units import Call, Unit, products_of, units
-from .runs import Run, formed
+from .runs import Exact, Run, formed
 
 FROZEN = "the layer is frozen: no parameter of it requires a gradient"
 UNUSED = "the layer is unused: the loss does not depend on its parameters"
@@ -62,7 +63,7 @@ class Comparison:
 
 
 def compare(
-    reference: Run,
+    exact: Exact,
     surrogate: Run,
     untied: Untied,
     of_layer: Sequence[Layer],
@@ -75,7 +76,7 @@ def compare(
     """Every backward of the surrogates' run against the reference's.
 
     Args:
-        reference: the model as it is.
+        exact: the model as it is.
         surrogate: the model untied.
         untied: chooses the backward.
         of_layer: the layers, in the order of the forward.
@@ -84,16 +85,21 @@ def compare(
         draws: of each random surrogate.
         seed: of the factors that tell samples apart.
     """
+    reference = exact.run
     found, rest = units(of_layer, reference.uses, surrogate.uses)
+    if rest and not exact.kept:
+        raise Refused(
+            "per_sample(model=...): two runs of one forward took different ways through the model's layers, so no two "
+            "gradients can be compared."
+        )
     needed = sorted({i for unit in found for i in unit.maps})
-    exact = dict(zip(needed, reference.errors(needed), strict=True))
-    layouts = _layouts(reference, surrogate, untied, exact, draws, seed)
+    layouts = _layouts(reference, surrogate, untied, {i: exact.errors[i] for i in needed}, draws, seed)
     rest += [(unit.layer, unit.parameters) for unit in found if any(layouts[i] is None for i in unit.maps)]
     found = [unit for unit in found if all(layouts[i] is not None for i in unit.maps)]
     choices: list[Choice] = []
     parts: dict[Unit, list[Products]] = {unit: [] for unit in found}
-    calls = {i: Call(reference.uses.maps[i], layouts[i], exact[i]) for i in needed}
-    for some in _some(surrogate.replay(untied, needed, draws), sum(each.nbytes for each in exact.values())):
+    calls = {i: Call(reference.uses.maps[i], layouts[i], exact.given[i], exact.errors[i]) for i in needed}
+    for some in _some(surrogate.replay(untied, needed, draws), sum(exact.errors[i].nbytes for i in needed)):
         choices += [choice for choice, _ in some]
         for unit, listed in parts.items():
             listed.append(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from ...errors import Refused
@@ -25,7 +26,7 @@ from ..untie.untied import untie
 from .comparison import Comparison, compare
 from .independence import check_loss, check_modules
 from .rows import Coordinates, frame
-from .runs import Criterion, Outputs, Run
+from .runs import Criterion, Exact, Outputs, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,9 +121,10 @@ def comparison(
         returned: list[Any] = []
 
         def native() -> None:
-            with torch.enable_grad():
+            with torch.enable_grad(), hooked:
                 returned.append(setting.output())
 
+        hooked = _Hooks()
         observation = observe(model, native)
         keys = list(observation.activations) if activations is None else list(activations)
         if not keys:
@@ -140,8 +142,11 @@ def comparison(
             _random_state(random)
             return criterion.at(tensors)
 
-        check_loss(derivative, outputs.tensors, criterion.derivative)
+        if not criterion.additive:
+            check_loss(derivative, outputs.tensors, criterion.derivative)
         reference = Run(outputs, criterion.derivative, setting.parameters)
+        reference.uses.apart &= not hooked.found  # a hook may do anything
+        exact = Exact(reference, setting.parameters)
         flat: frozenset[int] = frozenset()
         if not FLAT.isdisjoint(observation.activations):
             again()
@@ -155,7 +160,7 @@ def comparison(
             _same(outputs, under)
             surrogate = Run(under, criterion.derivative, setting.parameters)
             found = compare(
-                reference,
+                exact,
                 surrogate,
                 untied,
                 layers(model, observation.order),
@@ -171,6 +176,19 @@ def comparison(
         "unreached": [str(each) for each in untied.unreached],
         "reference": {"name": "exact"},
     }
+
+
+class _Hooks(TorchFunctionMode):
+    """Sees whether the model puts a hook on a tensor, which leaves no trace on the graph."""
+
+    found = False
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Passes the call on."""
+        self.found = self.found or func is Tensor.register_hook
+        return func(*args, **(kwargs or {}))
 
 
 def _counted(outputs: Outputs, batch: tuple[Any, Any]) -> None:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from ...errors import Refused
 from ..inputs import scalar
 from ..untie.untied import Choice, Untied
+from .maps.apart import additive
 from .maps.graph import Uses, uses
 from .maps.products import Products, beside, products, together
 
@@ -55,6 +56,11 @@ class Criterion:
         target: of the batch.
         outputs: of the model.
 
+    Attributes:
+        value: of the loss.
+        derivative: by each output; ``None`` by one that it does not use.
+        additive: whether it is known to be a sum over the samples.
+
     Raises:
         Refused: the loss is no finite scalar, depends on no output, or depends on the parameters in another way too.
     """
@@ -75,6 +81,7 @@ class Criterion:
                     f"model's output, and that part of the gradient belongs to no sample. Leave it out (weight decay, "
                     f"for instance)."
                 )
+        self.additive = additive(value.grad_fn, outputs.samples)
         self.value = float(value.detach())
         self.derivative: list[Tensor | None] = list(torch.autograd.grad(value, leaves, allow_unused=True))
 
@@ -117,12 +124,12 @@ class Run:
             total = total + (output * seed).sum()
         return total  # type: ignore[no-any-return]
 
-    def errors(self, maps: Sequence[int], by: Tensor | None = None) -> list[Tensor]:
-        """The error signals at these maps, row by row."""
+    def errors(self, maps: Sequence[int], by: Tensor | None = None, *, keep: bool = True) -> list[Tensor]:
+        """The error signals at these maps, row by row; the graph can be used again where it is kept."""
         if not maps:
             return []
         chosen = [self.uses.maps[i] for i in maps]
-        found = torch.autograd.grad(self.value(by), [each.edge for each in chosen], retain_graph=True)
+        found = torch.autograd.grad(self.value(by), [each.edge for each in chosen], retain_graph=keep)
         return [each.rows(error) for each, error in zip(chosen, found, strict=True)]
 
     def replay(self, untied: Untied, maps: Sequence[int], draws: int) -> Iterator[tuple[Choice, list[Tensor]]]:
@@ -140,6 +147,27 @@ class Run:
         mask[sample] = 1
         found = torch.autograd.grad(self.value(mask), list(parameters), retain_graph=True, allow_unused=True)
         return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+
+class Exact:
+    """A run's error signals at every map of a parameter that is used in no other way, and what the maps were given.
+
+    The run's graph is let go where nothing else is to be asked of it, before the next forward needs the memory.
+
+    Attributes:
+        run: the run.
+        errors: by place of the map, row by row.
+        given: the same; ``None`` where the map has a bias alone.
+        kept: whether the graph is still there.
+    """
+
+    def __init__(self, run: Run, parameters: Sequence[Tensor]) -> None:
+        of = {id(parameter): run.uses.of(parameter) for parameter in parameters if run.uses.reached(parameter)}
+        maps = sorted({i for places in of.values() for i, _ in places})
+        self.run = run
+        self.kept = not run.uses.apart or not all(of.values())
+        self.given = {i: run.uses.maps[i].given() for i in maps}
+        self.errors = dict(zip(maps, run.errors(maps, keep=self.kept), strict=True))
 
 
 def formed(

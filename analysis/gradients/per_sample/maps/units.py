@@ -73,12 +73,14 @@ class Call:
     Attributes:
         map: the map.
         layout: how the rows belong to samples.
+        given: what the map was applied to.
         reference: error signal.
         errors: the same under K surrogates.
     """
 
     map: Map
     layout: Layout | None
+    given: Tensor | None
     reference: Tensor
     errors: tuple[Tensor, ...] = ()
 
@@ -99,19 +101,19 @@ class Call:
         rows = torch.stack([self.layout.split(error)[here] for error in self.errors])
         return self.map.signals(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
 
-    def features(self, given: Tensor, here: slice) -> Tensor:
+    def features(self, here: slice) -> Tensor:
         """[B, G, T, I] of some samples."""
         assert self.layout is not None
-        return self.map.features(self.layout.split(given)[here])
+        assert self.given is not None
+        return self.map.features(self.layout.split(self.given)[here])
 
 
 @torch.no_grad()
 def products_of(unit: Unit, calls: Sequence[Call]) -> Products:
     """Of all samples, some at a time: the positions of all calls stand side by side."""
-    given = [call.map.inputs() for call in calls] if unit.weight is not None else []
 
     def part(here: slice) -> tuple[Tensor | None, Tensor, Tensor]:
-        features = [call.features(x, here) for call, x in zip(calls, given, strict=False)]
+        features = [call.features(here) for call in calls] if unit.weight is not None else []
         return (
             _joined(features, 2) if features else None,
             _joined([call.signals(call.reference, here) for call in calls], 2),

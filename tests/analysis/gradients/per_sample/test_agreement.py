@@ -6,6 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from downslope.analysis.gradients.per_sample import comparison
+from downslope.analysis.gradients.per_sample.maps import map as maps
+from downslope.analysis.gradients.per_sample.maps import products, units
+from downslope.analysis.gradients.per_sample.maps.graph import uses
+from downslope.analysis.gradients.per_sample.measurement import per_sample
 
 Differences = Callable[[Any], pd.DataFrame]
 
@@ -20,3 +28,135 @@ def agree(apart: pd.DataFrame) -> None:
 
 def test_each_row_is_that_of_a_loop_over_the_samples(case: Any, differences: Differences) -> None:
     agree(differences(case))
+
+
+def dropped_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = units.products
+    monkeypatch.setattr(units, "products", lambda *args, bias, one_hot: right(*args, bias=False, one_hot=one_hot))
+
+
+def wrong_stride(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = maps.windows
+
+    def wrong(given: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+        return right(given.roll(1, -1), kernel, stride, padding, dilation)
+
+    monkeypatch.setattr(maps, "windows", wrong)
+
+
+def no_padding_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps.Rows, "inputs", lambda self: self.node._saved_indices.reshape(-1, 1))
+
+
+def without_cross_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = products._gram
+    monkeypatch.setattr(products, "_gram", lambda *args: right(*args).diagonal(dim1=-2, dim2=-1).diag_embed())
+
+
+def steps_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = units.Call.features
+
+    def wrong(self: Any, here: slice) -> Any:
+        return right(self, here).roll(1, 0)
+
+    monkeypatch.setattr(units.Call, "features", wrong)
+
+
+def squares_without_the_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = products.together
+
+    def wrong(parts: Any) -> Any:
+        found = right(parts)
+        return products.Products(found.square, found.slope, sum(part.rest for part in parts))
+
+    monkeypatch.setattr(comparison, "together", wrong)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "name"),
+    [
+        (dropped_bias, "mlp"),
+        (dropped_bias, "lenet"),
+        (dropped_bias, "recurrent"),
+        (wrong_stride, "lenet"),
+        (wrong_stride, "folded"),
+        (no_padding_index, "tokens"),
+        (without_cross_terms, "tokens"),
+        (without_cross_terms, "tokens, time first"),
+        (steps_out_of_order, "mlp"),
+        (squares_without_the_slopes, "mlp"),
+        (squares_without_the_slopes, "shared"),
+    ],
+)
+def test_a_wrong_formula_is_caught(
+    mutant: Callable[[pytest.MonkeyPatch], None],
+    name: str,
+    named: Callable[[str], Any],
+    differences: Differences,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agree(differences(named(name)))
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        agree(differences(named(name)))
+
+
+def test_every_form_of_the_product_is_tried_and_they_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 2, 4, 5, dtype=torch.float64, generator=generator)
+    d, e = (torch.randn(*s, 3, 2, 4, 6, dtype=torch.float64, generator=generator) for s in ((), (7,)))
+    found = []
+    for pairs in (True, False):
+        monkeypatch.setattr(products, "prefers_pairs", lambda *_, pairs=pairs: pairs)
+        found.append(products.products(x, d, e, bias=True))
+    whole, under = (torch.cat([torch.einsum("...to,...ti->...oi", s, x), s.sum(-2)[..., None]], -1) for s in (d, e))
+    for each in found:
+        torch.testing.assert_close(each.square, whole.square().sum((1, 2, 3)))
+        torch.testing.assert_close(each.surrogate_square, under.square().sum((2, 3, 4)))
+        torch.testing.assert_close(each.slope * each.square, (whole * under).sum((2, 3, 4)))
+
+
+def test_the_shares_of_the_samples_add_up_to_the_gradient_of_the_batch(case: Any) -> None:
+    """Each recognised node's features and error signals, summed over samples and positions, give torch's gradient."""
+    model, x = case.model, case.x if isinstance(case.x, tuple) else (case.x,)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    loss = F.cross_entropy(model(*x), case.y)
+    found = uses([loss.grad_fn], trained, len(case.y))
+    known = [
+        parameter for parameter in trained if found.of(parameter) and not found.maps[found.of(parameter)[0][0]].one_hot
+    ]
+    assert known
+    for parameter in known:
+        total = 0.0
+        for place, as_bias in found.of(parameter):
+            each = found.maps[place]
+            (error,) = torch.autograd.grad(loss, [each.edge], retain_graph=True)
+            signals = each.signals(each.rows(error)[None])
+            if as_bias:
+                total += signals.sum((0, 2)).flatten()
+            else:
+                total += torch.einsum("bgto,bgti->goi", signals, each.features(each.given()[None]))
+        (wanted,) = torch.autograd.grad(loss, [parameter], retain_graph=True)
+        if parameter.ndim == 2 and each.key == ("Product", False):  # x @ W
+            total = total.mT
+        torch.testing.assert_close(total.reshape(wanted.shape), wanted)
+
+
+def test_in_float32_angles_are_those_of_float64_to_the_rounding_of_the_signals(named: Callable[[str], Any]) -> None:
+    for name in ("mlp", "lenet", "recurrent", "residual"):
+        angles = {}
+        for dtype in (torch.float64, torch.float32):
+            case = named(name)
+            case.model.to(dtype)
+            table = per_sample(case.model, F.cross_entropy, (case.x.to(dtype), case.y), ["triangle", "tied"])
+            angles[dtype] = table.angle_degrees
+        assert (angles[torch.float32] - angles[torch.float64]).abs().max() < 1e-3
+        assert angles[torch.float32].max() > 1
+
+
+def test_equal_gradients_have_the_angle_zero(named: Callable[[str], Any]) -> None:
+    for name, last in (("mlp", "4"), ("lenet", "8"), ("recurrent", "out"), ("residual", "head"), ("tokens", "out")):
+        case = named(name)
+        table = per_sample(case.model, F.cross_entropy, (case.x, case.y), ["triangle", "constant"])
+        assert (table[table.layer == last].angle_degrees == 0).all()
+        assert (table[table.layer == last].log10_magnitude_ratio == 0).all()
