@@ -63,7 +63,8 @@ def mean(values: Sequence[float]) -> Mean:
 def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
     """The paired t test of values against a reference, pair by pair.
 
-    Differences that are all the same have no spread: p is 1 where they are 0, and 0 where they are not.
+    Differences that are all the same, but for the rounding of their subtraction, have no spread: p is 1 where they are
+    0, and 0 where they are not.
 
     Raises:
         ValueError: the two do not have the same length.
@@ -71,8 +72,9 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
     differences = [a - b for a, b in zip(values, reference, strict=True)]
     if len(differences) < 2:
         return Paired(mean(differences), None)
-    if len(set(differences)) == 1:
-        return Paired(mean(differences), 1.0 if differences[0] == 0 else 0.0)
+    rounding = 1e-12 * max(map(abs, (*values, *reference)))
+    if max(differences) - min(differences) <= rounding:
+        return Paired(mean(differences), 1.0 if abs(differences[0]) <= rounding else 0.0)
     from scipy.stats import ttest_1samp
 
     return Paired(mean(differences), float(ttest_1samp(differences, 0.0).pvalue))

@@ -85,6 +85,7 @@ def test_pairing_sees_what_the_spread_of_seeds_hides():
 def test_differences_without_spread():
     assert paired([1.0, 2.0], [1.0, 2.0]).p_value == 1.0
     assert paired([2.0, 3.0], [1.0, 2.0]).p_value == 0.0
+    assert paired([0.3, 0.8], [0.1, 0.6]).p_value == 0.0  # 0.3 - 0.1 and 0.8 - 0.6 differ in the last bit
     assert paired([2.0], [1.0]).p_value is None
 
 
