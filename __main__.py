@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from .analysis.errors import Refused
+from .experiments.benchmarks.options import benchmark
 from .experiments.grids.command.options import grid
 
 app = typer.Typer(
@@ -135,7 +136,7 @@ def measure(
     from .experiments.networks import network as entry
 
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
-    unsaid = (None, None, None, "cross-entropy", None, None, None, False, "", "cpu")
+    unsaid = (None, None, None, "cross-entropy", None, None, None, False, False, "", "cpu")
     if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
         what = given.What(measured, activation or (), draws, seeds, reference, stage, samples, batches, per_sample)
         typed = given.Typed(model, data, weights, loss, training, device)
@@ -213,13 +214,11 @@ def margin(
     batch, chosen = given.first(batch, samples), given.loss(loss)
     given.tried(found, chosen, batch)
     record = table.record(found, chosen, batch, surrogate or (), certify=certify)
-    if as_json:
-        print(json.dumps(record, indent=2))
-    else:
-        table.show(record, Console())
+    print(json.dumps(record, indent=2)) if as_json else table.show(record, Console())
 
 
 app.command()(grid)
+app.command()(benchmark)
 
 
 @app.command()
@@ -228,11 +227,17 @@ def report(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and epochs: under two minutes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The main job: decide the claims, train and measure networks on DIGITS, write one self-contained HTML page."""
+    """The main job: decide the claims, check the catalogue, train and measure on DIGITS, write one HTML page.
+
+    Exit 1 where a verdict is not the one in print, or a check of the catalogue fails that is not expected to.
+    """
     from . import __version__
+    from .analysis.surrogates.catalogue import SURROGATES
+    from .analysis.surrogates.checks import beside
     from .experiments import study
-    from .paper_figures import files
-    from .paper_figures.report import page, writing
+    from .paper_figures import drawing, files
+    from .paper_figures.report import page, pictures, writing
+    from .paper_figures.report.catalogue import conformance
     from .proofs.chapters import CLAIMS
     from .proofs.show import data
     from .proofs.verify import verify as decide
@@ -240,27 +245,27 @@ def report(
     started, decided = time.perf_counter(), itertools.count(1)
     files.folder(out)
     plan = study.QUICK if quick else study.FULL
-    with _bars() as bar:
+    with _bars() as bar, beside.checking(progress=bar("checks", len(SURROGATES))) as checked:
         claims, training = bar("claims", len(CLAIMS)), bar("training and measuring", plan.epochs_in_all)
-        drawn = bar("figures", len(page.PLACED))
+        drawn = bar("figures", len(drawing.figures()))
         results = decide(quick=quick, progress=lambda result: claims(f"claim {result.claim.id}", next(decided)))
+        said = data.as_json(results)["claims"]
         found = study.run(plan, progress=training)
-        command = f"downslope report --out {out}{' --quick' * quick}"
-        spent = round(time.perf_counter() - started, 1)
-        contents = page.Contents(
-            found.deviations,
-            found.curves,
-            data.as_json(results)["claims"],
-            {**found.deviations.attrs, "command": command, "seconds": spent},
-            study.QUICKLY if quick else "",
-        )
-        paths = writing.write(out, contents, version=__version__, progress=drawn)
+        tables = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
+        how = study.QUICKLY if quick else ""
+        gallery = pictures.pictures(tables, folder=str(out), quick=how, progress=drawn)
+        records = checked()
+    command = f"downslope report --out {out}{' --quick' * quick}"
+    spent = round(time.perf_counter() - started, 1)
+    provenance = {**found.deviations.attrs, "checks_seed": beside.SEED, "command": command, "seconds": spent}
+    tables["checks"] = conformance.table(records)
+    paths = writing.write(out, page.Contents(tables, said, gallery, provenance, how), version=__version__)
     seconds = round(time.perf_counter() - started, 1)
     if as_json:
         print(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, "quick": quick}, indent=2))
     else:
         print(*paths, f"{seconds} s", sep="\n")
-    if not all(result.as_expected for result in results):
+    if not all(result.as_expected for result in results) or any(each.violated for each in records):
         raise SystemExit(1)
 
 

@@ -30,7 +30,8 @@ class Plan:
     Attributes:
         networks: names in ``NETWORKS``.
         trained: the backwards to train with: "tied" and names of surrogates.
-        surrogates: names of the surrogates to measure.
+        surrogates: names of the surrogates to measure. A random one's draws depend on its place among them, so the
+            control stands last: without it the others are measured the same.
         seeds: one run for each network, backward and seed.
         epochs: instead of the recipes'; ``None`` keeps them.
         draws: how often a random surrogate is drawn at each stage.
@@ -40,7 +41,7 @@ class Plan:
 
     networks: tuple[str, ...] = ("mlp-digits", "deep-tanh-digits")
     trained: tuple[str, ...] = (training.TIED, "constant")
-    surrogates: tuple[str, ...] = (training.TIED, *SURROGATES)
+    surrogates: tuple[str, ...] = (*SURROGATES, training.TIED)
     seeds: tuple[int, ...] = tuple(range(10))
     epochs: int | None = None
     draws: int = 8

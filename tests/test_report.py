@@ -5,21 +5,25 @@ import json
 import re
 import shutil
 import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import downslope.__main__ as command
 import pandas as pd
 import pytest
 from downslope.analysis.gradients import table
+from downslope.analysis.surrogates.checks import beside
+from downslope.analysis.surrogates.checks.present import Checked, check_target
+from downslope.analysis.surrogates.checks.record import Outcome, Record
 from downslope.experiments import study
-from downslope.paper_figures import drawing
+from downslope.paper_figures.report import page as sections
+from downslope.paper_figures.report import pictures
+from downslope.paper_figures.report.catalogue import conformance
 from downslope.proofs import verify as referee
 
-SHOWN = {name: None if name == "training" else ["constant"] for name in drawing.figures()}
-TABLES = ["claims.parquet", "curves.parquet", "deviations.parquet"]
+TABLES = ["checks.parquet", "claims.parquet", "curves.parquet", "deviations.parquet"]
+CHECKED = ("triangle", "swish_sign")
 
 
 def called(patch, capture, *arguments):
@@ -32,8 +36,9 @@ def called(patch, capture, *arguments):
 
 
 def made_tiny(patch):
-    """Reports of few claims, surrogates and epochs."""
-    plan = study.Plan(surrogates=("tied", "constant", "triangle", "full_jam"), seeds=(0, 1), epochs=2, draws=2)
+    """Reports of few claims, surrogates, checks and epochs."""
+    measured = ("constant", "triangle", "full_jam", "tied")
+    plan = study.Plan(networks=("mlp-digits",), surrogates=measured, seeds=(0, 1), epochs=2, draws=2)
     patch.setattr(study, "QUICK", plan)
     patch.setattr(study, "FULL", plan)
     decide = referee.verify
@@ -42,6 +47,7 @@ def made_tiny(patch):
         return decide("zero-sets", "diagonal-scaling", quick=True, processes=1, progress=progress)
 
     patch.setattr(referee, "verify", few)
+    patch.setattr(beside, "checking", partial(beside.checking, CHECKED))
 
 
 @pytest.fixture
@@ -51,10 +57,11 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """As `report`, but with a page of one figure a section: drawing all of them again would show nothing new."""
+    """As `report`, but without figures and a second process: these would show nothing new."""
     made_tiny(monkeypatch)
-    drawn = drawing.drawn
-    monkeypatch.setattr(drawing, "drawn", lambda name, stored: islice(drawn(name, stored, surrogates=SHOWN[name]), 1))
+    monkeypatch.setattr(pictures, "pictures", lambda *_, **__: pictures.Pictures({}, ()))
+    passed = Checked("triangle", [Record("finite", Outcome.PASSED)], {})
+    monkeypatch.setattr(beside, "checking", lambda progress: nullcontext(lambda: [passed]))
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +84,10 @@ def test_the_report_end_to_end(report):
     assert said["quick"] is True
     assert said["seconds"] > 0
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r'(?:href|src|srcset|data)="(?!#)[^"]*"', page) == []
+    assert re.findall(r'(?:href|src|srcset|data)="(?!#|data:image/png;base64,)[^"]*"', page) == []
     assert re.findall(r"(?:https?:)?//[a-z]", page) == []
-    assert "<script" not in page
-    for section in ("question", "answer", "claims", "angles", "signs", "training", "catalogue", "method", "provenance"):
+    assert page.count("<script") == 1
+    for section in ("question", *sections.SECTIONS):
         assert f'<section id="{section}"' in page
     assert "Quick run." in page
     assert f"downslope report --out {folder} --quick" in page
@@ -104,6 +111,37 @@ def test_the_page_says_what_the_tables_hold(report):
     last = curves[(curves["epoch"] == 2) & (curves["split"] == "test") & (curves["network"] == "mlp-digits")]
     tied = last[last["trained"] == "tied"]["accuracy"].mean() * 100
     assert f"{tied:.2f}% tied" in page
+
+
+def test_the_checks_of_the_report_are_those_of_the_command(report):
+    """Same seed, same records, whichever process makes them."""
+    records = pd.read_parquet(report[0] / "checks.parquet")
+    pd.testing.assert_frame_equal(records, conformance.table(check_target(name, 0, "aot_eager") for name in CHECKED))
+    outcomes = records.groupby("surrogate")["outcome"].agg(set).to_dict()
+    assert "violation" not in set().union(*outcomes.values())
+    assert "expected" in outcomes["swish_sign"]
+
+
+def test_a_command_on_the_page_gives_its_numbers(run, report, tmp_path):
+    page = (report[0] / "report.html").read_text(encoding="utf-8")
+    line = next(each for each in re.findall(r"<code>(downslope measure [^<]*)</code>", page) if "tied" not in each)
+    code, _, _ = run(*line.split()[1:], "--out", tmp_path / "again.parquet")
+    assert code == 0
+    again, stored = table.read(tmp_path / "again.parquet"), table.read(report[0] / "deviations.parquet")
+    by = ["surrogate", "layer", "stage", "seed", "draw"]
+    mine = stored[(stored["network"] == "mlp-digits") & (stored["trained"] == "constant")]
+    assert len(mine) > 0
+    both = mine.merge(again, on=by, suffixes=("", "_again"))
+    assert len(both) == len(mine[mine["surrogate"] != "tied"])
+    pd.testing.assert_series_equal(both["angle_degrees"], both["angle_degrees_again"], check_names=False)
+
+
+def test_a_failed_check_exits_with_1_after_writing(run, tiny, tmp_path, monkeypatch):
+    failed = Checked("triangle", [Record("finite", Outcome.VIOLATION, "infinite at 3")], {})
+    monkeypatch.setattr(beside, "checking", lambda progress: nullcontext(lambda: [failed]))
+    code, _, _ = run("report", "--quick", "--out", tmp_path)
+    assert code == 1
+    assert "VIOLATIONS: triangle" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_whole_report_is_not_marked_quick(run, tiny, tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from .. import tables
+from ..drawing import TIED
 from ..gallery.deviation import signs
 from .answers import RIGHT_ANGLE
 
@@ -32,6 +35,7 @@ class Row:
 class Grid:
     """One table: groups of columns (stages) over columns (layers), rows of surrogates."""
 
+    id: str
     title: str
     note: str
     groups: tuple[tuple[str, int], ...]
@@ -75,10 +79,15 @@ QUANTITIES = (
 )
 
 
-def grids(table: pd.DataFrame) -> list[Grid]:
-    """A grid for each network, way of training and quantity, in the order of the table."""
+def grids(table: pd.DataFrame, plan: Mapping[str, Any]) -> list[Grid]:
+    """A grid for each network, way of training and quantity, in the order of the table.
+
+    Args:
+        table: a measurement with a column ``trained``.
+        plan: of the study, as the measurement's provenance holds it: ``epochs`` and ``draws`` go into the commands.
+    """
     return [
-        _grid(rows, quantity, str(network), str(trained))
+        _grid(rows, quantity, str(network), str(trained), plan)
         for (network, trained), rows in table.groupby(["network", "trained"], sort=False)
         for quantity in QUANTITIES
     ]
@@ -89,7 +98,24 @@ def values_of(table: pd.DataFrame, quantity: Quantity) -> pd.Series[float]:
     return signs.shares_of(table)[quantity.column] if quantity.column in signs.OUTCOMES else table[quantity.column]
 
 
-def _grid(table: pd.DataFrame, quantity: Quantity, network: str, trained: str) -> Grid:
+def _command(network: str, trained: str, table: pd.DataFrame, plan: Mapping[str, Any]) -> str:
+    """What measures the same again: every option that decides the numbers is in it.
+
+    A random surrogate's draws depend on its place among those measured, so any choice but the catalogue is named; a
+    control that stands last changes nothing.
+    """
+    epochs = plan.get("epochs")
+    chosen = epochs.get(network) if isinstance(epochs, Mapping) else epochs
+    measured = [str(name) for name in table["surrogate"].unique()]
+    measured = measured[:-1] if measured[-1] == TIED else measured
+    options = [f"--seed {seed}" for seed in sorted(table["seed"].unique())]
+    options += [f"--epochs {chosen}"] if chosen is not None else []
+    options += [f"--draws {plan['draws']}"] if "draws" in plan else []
+    options += [] if measured == tables.catalogue() else [f"--surrogate {name}" for name in measured]
+    return " ".join([f"downslope measure --network {network} --trained {trained}", *options])
+
+
+def _grid(table: pd.DataFrame, quantity: Quantity, network: str, trained: str, plan: Mapping[str, Any]) -> Grid:
     stages = tables.stages(table)
     depths = table.groupby("layer")["depth"].first().sort_values()
     layers = [layer for layer in depths.index if layer != tables.WHOLE]
@@ -103,14 +129,14 @@ def _grid(table: pd.DataFrame, quantity: Quantity, network: str, trained: str) -
         Row(name, tuple(cells.get((name, stage, layer), absent) for stage in stages for layer in layers))
         for name in table["surrogate"].unique()
     )
-    seeds = " ".join(f"--seed {seed}" for seed in sorted(table["seed"].unique()))
     return Grid(
+        id="-".join(("numbers", network, trained, quantity.column.replace("_", "-"))),
         title=f"{network}, trained {trained}: {quantity.title}",
         note=quantity.note,
         groups=tuple((stage, len(layers)) for stage in stages),
         columns=tuple(tables.layer(depths[layer], layer) for layer in layers) * len(stages),
         rows=rows,
-        command=f"downslope measure --network {network} --trained {trained} {seeds}",
+        command=_command(network, trained, table, plan),
     )
 
 

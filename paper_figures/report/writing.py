@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,50 +10,44 @@ from typing import Any
 import pandas as pd
 
 from ...analysis.gradients import table as measurement
-from .. import files
+from ...proofs.chapters import CHAPTERS
+from .. import files, stored
 from . import page
 
 PAGE = "report.html"
-TABLES = ("deviations.parquet", "curves.parquet", "claims.parquet")
 
 
-def write(out: Path, contents: page.Contents, *, version: str, progress: page.Progress = page.quiet) -> list[Path]:
+def write(out: Path, contents: page.Contents, *, version: str) -> list[Path]:
     """Write the tables and the page; returns their paths, the page first.
 
     Raises:
-        Refused: ``out`` cannot be written to, or a table has nothing to draw.
+        Refused: ``out`` cannot be written to.
     """
     files.folder(out)
-    text = page.render(contents, files=TABLES, version=version, progress=progress)
-    deviations = contents.deviations.copy(deep=False)
-    deviations.attrs = dict(contents.provenance)
-    measurement.write(deviations, out / TABLES[0])
-    for name, table in zip(TABLES[1:], (contents.curves, claims_table(contents.claims)), strict=True):
-        with files.whole(out / name) as beside:
-            beside.write_bytes(_parquet(table, contents.provenance))
-    with files.whole(out / PAGE) as beside:
-        beside.write_text(text, encoding="utf-8")
-    return [out / PAGE, *(out / name for name in TABLES)]
+    text = page.render(contents, version=version)
+    written = [_table(name, table, out, contents.provenance) for name, table in contents.tables.items()]
+    return [files.text(out / PAGE, text), *written]
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The claims as a table: a row a claim, scope and witness as JSON text where they are not text."""
+    """The claims as a table: a row a claim, what is not text or a number as JSON text."""
     columns = ["id", "title", "source", "verdict", "expected", "scope", "witness", "seconds"]
+    chapter = {claim.id: name for name, members in CHAPTERS.items() for claim in members}
 
     def text(value: Any) -> Any:
         return value if isinstance(value, str | float | int) else json.dumps(value, default=str)
 
-    rows = [{column: text(claim[column]) for column in columns} for claim in claims]
-    return pd.DataFrame(rows, columns=columns)
+    rows = [
+        {column: text(claim[column]) for column in columns}
+        | {"chapter": chapter.get(claim["id"], "other"), "uses": json.dumps(list(claim.get("uses") or ()))}
+        for claim in claims
+    ]
+    return pd.DataFrame(rows, columns=[*columns, "chapter", "uses"])
 
 
-def _parquet(table: pd.DataFrame, provenance: Mapping[Any, Any]) -> bytes:
-    """A table as Parquet, its provenance in the file's metadata beside pandas' own."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    said = {b"downslope": json.dumps(dict(provenance)).encode()}
-    sink = io.BytesIO()
-    pq.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **said}), sink)
-    return sink.getvalue()
+def _table(name: str, table: pd.DataFrame, out: Path, provenance: Mapping[Any, Any]) -> Path:
+    """Write one table; each kind names its own schema."""
+    schema = measurement.SCHEMA if name == stored.DEVIATIONS else f"downslope.{name}/1"
+    whole = table.copy(deep=False)
+    whole.attrs = {**provenance, "schema": schema}
+    return measurement.write(whole, out / stored.file(name), schema=schema)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...analysis.surrogates.formula.mathml import mathml
-from ...analysis.surrogates.formula.profile import Profile
-from ...analysis.surrogates.formula.sign import Sign
-from ...analysis.surrogates.surrogate import Surrogate
+from ....analysis.surrogates.formula.mathml import mathml
+from ....analysis.surrogates.formula.profile import Profile
+from ....analysis.surrogates.formula.sign import Sign
+from ....analysis.surrogates.surrogate import Surrogate
 
 _LONG = 32
 """A closed form of more characters is no help to a reader: its decimals stand alone."""
@@ -17,16 +17,44 @@ _LONG = 32
 
 @dataclass(frozen=True)
 class Entry:
-    """One surrogate: its name, its formula as MathML and named facts."""
+    """One surrogate: its name, its formula as MathML, named facts, and as floats those that a table sorts by."""
 
     name: str
     mathml: str
     facts: tuple[tuple[str, str], ...]
+    numbers: Mapping[str, float]
+
+    def fact(self, term: str) -> str:
+        """What is said under a term; empty where nothing is."""
+        return dict(self.facts).get(term, "")
 
 
 def entries(surrogates: Iterable[Surrogate]) -> list[Entry]:
     """An entry for each surrogate."""
-    return [Entry(each.name, mathml(each.factor), tuple(_facts(each))) for each in surrogates]
+    return [Entry(each.name, mathml(each.factor), tuple(_facts(each)), _numbers(each)) for each in surrogates]
+
+
+PROFILE = {
+    "sign": False,
+    "largest value": True,
+    "smallest value": True,
+    "support": False,
+    "integral": True,
+    "symmetry": False,
+    "Lipschitz constant": True,
+}
+"""The facts that a table of the catalogue shows, and whether they are numbers."""
+
+
+def _numbers(surrogate: Surrogate) -> dict[str, float]:
+    profile = surrogate.profile
+    known = {
+        "largest value": profile.supremum,
+        "smallest value": profile.infimum,
+        "integral": profile.integral,
+        "Lipschitz constant": profile.lipschitz,
+    }
+    return {term: float(value) for term, value in known.items() if value is not None}
 
 
 _SIGNS = {
