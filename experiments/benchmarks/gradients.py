@@ -58,12 +58,13 @@ def made(builder: Callable[[Any], nn.Module], hidden: type[nn.Module]) -> nn.Mod
         return builder(hidden)
 
 
-def all_gradients(network: nn.Module, data: Batch, surrogates: Any) -> Call:
+def all_gradients(network: nn.Module, data: Batch, surrogates: Any, draws: int = 1) -> Call:
     """Every surrogate's gradient, one after the other."""
     parameters, replaced = list(network.parameters()), {"relu": surrogates}
 
     def call() -> None:
-        found = chains.gradients(network, F.cross_entropy, data, replaced, parameters)
+        generator = torch.Generator().manual_seed(0)
+        found = chains.gradients(network, F.cross_entropy, data, replaced, parameters, draws=draws, generator=generator)
         assert found is not None
         for _ in found:
             pass

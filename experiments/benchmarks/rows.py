@@ -6,10 +6,8 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...analysis import products
@@ -38,11 +36,6 @@ class Row:
     aim: float
     bound_ratio: float
     at_most: float | None = None
-
-    @property
-    def holds(self) -> bool:
-        """Whether the ratio is on the right side of what it has to be."""
-        return self.ratio >= self.at_least if self.at_least is not None else self.ratio <= (self.at_most or 0.0)
 
 
 def medians(calls: Sequence[Call], rounds: int) -> list[float]:
@@ -73,16 +66,3 @@ def rate() -> float:
             (taken,) = medians([lambda: [torch.mm(one, other, out=result) for _ in range(8)]], 5)
         found.append(8 * 2 * 512**3 / taken)
     return max(found)
-
-
-def shown(rows: Sequence[dict[str, Any]]) -> Table:
-    """The rows for readers."""
-    table = Table("what", "ratio", "has to be", "aim", "of the bound", title="CPU time, one thread, medians")
-    for each in rows:
-        most = each.get("at_most")
-        limit, short = (f"<= {most:g}", each["ratio"] > most) if most else (f">= {each['at_least']:g}", False)
-        short = short or (not most and each["ratio"] < each["at_least"])
-        ratio = f"{each['ratio']:.2f}"
-        marked = f"[bold red]{ratio}[/]" if short else ratio
-        table.add_row(each["what"], marked, limit, f"{each['aim']:g}", f"{each['bound_ratio']:.1f}")
-    return table

@@ -34,7 +34,8 @@ class Stage:
 
     def forward(self, x: Tensor) -> Tensor:
         """The module's own value; ``x`` keeps its."""
-        return self.module(x.clone() if getattr(self.module, "inplace", False) else x)  # type: ignore[no-any-return]
+        value: Tensor = self.module.forward(x.clone() if getattr(self.module, "inplace", False) else x)
+        return value
 
     def fits(self, x: Tensor) -> bool:
         """Whether the stage is one on inputs of this shape."""

@@ -76,7 +76,7 @@ def _activation(module: nn.Module) -> tuple[str, Mapping[str, Any]] | None:
     calls, zero = _Calls(), torch.zeros(1)
     try:
         with torch.no_grad(), calls:
-            module(zero)
+            module.forward(zero)  # not its hooks
     except (RuntimeError, ValueError, IndexError, TypeError):  # it is not elementwise
         return None
     return calls.found[0] if len(calls.found) == 1 else None
