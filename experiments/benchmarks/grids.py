@@ -1,6 +1,6 @@
 """Speed of training grids, as ratios against a loop over the peer's library: one process, one thread, CPU time.
 
-Ours and theirs take turns, epoch by epoch, on the same samples; a ratio is the median over the rounds. Beside it stands
+Ours and theirs take turns, epoch by epoch, on the same samples; a ratio is of medians over the rounds. Beside it stands
 the bound of the machine: the floating-point operations of the matrix products over the rate that a large product
 reaches.
 """
@@ -9,26 +9,33 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import lru_cache
 from itertools import product
+from multiprocessing import get_context
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...analysis import products
-from ...analysis.errors import Refused
 from .. import training
 from ..grids import plain
 from ..grids.cell import Cell
 from ..networks import Network, network
+from ..stacked import single
 from ..stacked.engine import groups, one_epoch
 from ..stacked.layers import stacked_layers
 from ..stacked.stack import Stack
+from . import peer
+from .rows import Call, Row, medians, operations, rate
 
 FORWARDS = ("logistic", "tanh", "relu", "leaky_relu")
 RULES = ("tied", "constant", "rectangle", "triangle", "full_jam", "rectangular_jam")
+
+_TURNS = 4
+"""Epochs that two processes run beside one another."""
 
 _THEIR_FORWARDS = {"logistic": "Logistic", "tanh": "Tanh", "relu": "ReLU", "leaky_relu": "LeakyReLU"}
 _THEIR_RULES = {
@@ -40,25 +47,6 @@ _THEIR_RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One comparison.
-
-    Attributes:
-        what: what was trained.
-        ratio: their time over ours.
-        at_least: what the ratio has to reach.
-        aim: what it is meant to reach.
-        bound_ratio: our time over the floating-point bound.
-    """
-
-    what: str
-    ratio: float
-    at_least: float
-    aim: float
-    bound_ratio: float
-
-
 def rows(rounds: int = 7) -> list[dict[str, Any]]:
     """The rows of ``downslope benchmark grids``.
 
@@ -68,52 +56,112 @@ def rows(rounds: int = 7) -> list[dict[str, Any]]:
     Raises:
         Refused: the peer's library is not installed.
     """
-    try:
-        import freegrad as freegrad
-    except ImportError:
-        raise Refused(
-            "benchmark grids compares with the library freegrad, which is not installed: pip install --no-deps freegrad"
-        ) from None
+    peer.demand()
     with training._one_thread():
-        return [asdict(row) for row in (_perceptrons(rounds), _units(rounds))]
+        speed = rate()
+        found = [_perceptrons(rounds, speed), _units(rounds, speed), *_lenets(rounds, speed), _two(rounds, speed)]
+    return [asdict(row) for row in found]
 
 
-def _perceptrons(rounds: int) -> Row:
+def _perceptrons(rounds: int, speed: float) -> Row:
     cells = [
         Cell("mlp-digits", forward, rule, rate, batch=64, epochs=1, seed=seed)
         for forward, rule, rate, seed in product(FORWARDS, RULES, (0.05, 0.1, 0.2), range(5))
     ]
-    ratio, bound = _stacked(cells, rounds)
+    ratio, bound = _stacked(cells, rounds, speed)
     what = "digits MLP 64-64-10, batch 64: 4 forwards x 6 rules x 3 learning rates x 5 seeds"
     return Row(what, ratio, at_least=10, aim=20, bound_ratio=bound)
 
 
-def _units(rounds: int) -> Row:
+def _units(rounds: int, speed: float) -> Row:
     cells = [
         Cell("unit-ones", "logistic", rule, rate / 100, batch=32, epochs=1, seed=seed)
         for rule, rate, seed in product(("tied", "constant"), range(1, 11), range(50))
     ]
-    ratio, bound = _stacked(cells, rounds)
+    ratio, bound = _stacked(cells, rounds, speed)
     what = "1,000 single units, batch 32: 2 rules x 10 learning rates x 50 seeds"
     return Row(what, ratio, at_least=300, aim=800, bound_ratio=bound)
 
 
-def _stacked(cells: Sequence[Cell], rounds: int) -> tuple[float, float]:
+def _lenets(rounds: int, speed: float) -> Iterator[Row]:
+    for name, forward, batch, momentum in (("lenet-mnist", "logistic", 256, 0.9), ("lenet-fashion", "relu", 64, 0.0)):
+        cells = [Cell(name, forward, rule, 0.01, batch, 1, seed=0, momentum=momentum) for rule in RULES]
+        ours, theirs = [_lean(cell) for cell in cells], [_theirs(cell, _images()) for cell in cells]
+        mine, other = medians([_all(ours), _all(theirs)], rounds)
+        what = f"LeNet-5 {forward}, batch {batch}: a run a process, 6 rules"
+        bound = sum(_operations_of_lenet(cell) for cell in cells) / speed
+        yield Row(what, other / mine, at_least=1.1, aim=1.3, bound_ratio=mine / bound)
+
+
+def _two(rounds: int, speed: float) -> Row:
+    """Runs a second of two processes of ours over those of one of theirs; wall time, which alone shows it."""
+    cell = Cell("lenet-mnist", "logistic", "rectangle", 0.01, 256, 1, seed=0, momentum=0.9)
+    theirs = _theirs(cell, _images())
+    ratios, spent = [], []
+    with ProcessPoolExecutor(2, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for number in range(max(2, rounds // 2) + 1):
+            started = time.perf_counter()
+            for _ in range(_TURNS):
+                theirs()
+            other = time.perf_counter() - started
+            spans = list(pool.map(_span, [cell, cell]))
+            both = max(end for _, end in spans) - min(start for start, _ in spans)
+            if number:  # the first round warms all of them up
+                ratios.append(2 * other / both)
+                spent.append(both)
+    bound = _TURNS * _operations_of_lenet(cell) / speed
+    what = "LeNet-5 logistic, batch 256: two one-thread processes, runs a second of wall time"
+    return Row(what, statistics.median(ratios), at_least=1.4, aim=2.0, bound_ratio=statistics.median(spent) / bound)
+
+
+def _span(cell: Cell) -> tuple[float, float]:
+    """When a process of its own began and ended some epochs."""
+    run = _lean(cell)
+    run()
+    started = time.perf_counter()
+    for _ in range(_TURNS):
+        run()
+    return started, time.perf_counter()
+
+
+@lru_cache(maxsize=1)
+def _images() -> tuple[Tensor, Tensor]:
+    """Images of MNIST's size: the time of a step does not depend on what they show."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1024, 1, 28, 28, generator=generator), torch.randint(0, 10, (1024,), generator=generator)
+
+
+def _lean(cell: Cell) -> Call:
+    """An epoch of one run of ours."""
+    entry = network(cell.network)
+    model = plain.initialised(cell, entry)
+    optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
+    order, noise = (training._generator(cell.seed, stream=stream) for stream in (1, 2))
+    lean = single.Lean(model, cell, noise)
+    return lambda: single.epoch(entry, lean, optimizer, _images(), cell.batch, order)
+
+
+def _operations_of_lenet(cell: Cell) -> int:
+    """Of the products and convolutions of an epoch, as the plain loop makes them."""
+    model, entry = plain.initialised(cell, network(cell.network)), network(cell.network)
+    inputs, targets = (each[:64] for each in _images())
+    parts = len(_images()[0]) // 64
+    return parts * operations(lambda: torch.autograd.backward(entry.criterion(model(inputs), targets)))
+
+
+def _all(calls: Sequence[Call]) -> Call:
+    return lambda: [call() for call in calls]
+
+
+def _stacked(cells: Sequence[Cell], rounds: int, speed: float) -> tuple[float, float]:
     """Ratio of an epoch of every cell in their loop to one in ours; and ours to the bound."""
     ours = [_Ours(group) for group in groups(cells)]
     pairs = {(cell.forward, cell.rule): cell for cell in cells}
-    theirs = [
-        (_peer(cell), sum((other.forward, other.rule) == pair for other in cells)) for pair, cell in pairs.items()
-    ]
-    ratios, spent = [], []
-    for number in range(rounds + 1):
-        mine = sum(_seconds(each.epoch) for each in ours)
-        other = sum(_seconds(epoch) * runs for epoch, runs in theirs)
-        if number:  # the first round warms both up
-            ratios.append(other / mine)
-            spent.append(mine)
-    operations = sum(each.operations for each in ours)
-    return statistics.median(ratios), statistics.median(spent) / (operations / rate())
+    data = plain.samples(network(cells[0].network).data).train
+    theirs = [_theirs(cell, data) for cell in pairs.values()]
+    mine, other = medians([_all([each.epoch for each in ours]), _all(theirs)], rounds)
+    other *= len(cells) / len(pairs)  # they train one run of each forward and rule; the others take as long
+    return other / mine, mine / (sum(each.operations for each in ours) / speed)
 
 
 class _Ours:
@@ -124,7 +172,7 @@ class _Ours:
         self._data = plain.samples(network(cells[0].network).data)
         self._orders = [training._generator(seed, stream=1) for seed in self._stack.seeds]
         samples = len(self._data.train_inputs)
-        self.operations = samples * len(cells) * operations(cells[0])
+        self.operations = samples * len(cells) * _operations(cells[0])
 
     @torch.no_grad()
     def epoch(self) -> None:
@@ -133,35 +181,23 @@ class _Ours:
             pass
 
 
-def operations(cell: Cell) -> int:
+def _operations(cell: Cell) -> int:
     """Floating-point operations of the matrix products of one run and sample: forward, weights, and inputs but the
     first layer's."""
     sizes = [layer.inputs * layer.outputs for layer in stacked_layers(cell.network, cell.forward)]
     return 2 * (3 * sum(sizes) - sizes[0])
 
 
-def rate() -> float:
-    """Floating-point operations a second of a product of two 512 x 512 float32 matrices, by the faster library."""
-    one, other, result = (torch.rand(512, 512) for _ in range(3))
-    found = []
-    for yes in {False, products.faster([(1, 512, 512, 512)], one.device, one.dtype)}:
-        with products.allowed(yes):
-            times = [_seconds(lambda: [torch.mm(one, other, out=result) for _ in range(8)]) for _ in range(5)]
-        found.append(8 * 2 * 512**3 / statistics.median(times))
-    return max(found)
-
-
-def _peer(cell: Cell) -> Callable[[], None]:
+def _theirs(cell: Cell, data: tuple[Tensor, Tensor]) -> Call:
     """An epoch of one run, written as a user of the peer's library writes it."""
     from freegrad import Activation
 
     entry = network(cell.network)
-    inputs, targets = plain.samples(entry.data).train
     torch.manual_seed(cell.seed)
     model = entry.builder(lambda: Activation(forward=_THEIR_FORWARDS[cell.forward]))
     optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
     order = torch.Generator().manual_seed(cell.seed)
-    return lambda: _their_epoch(entry, cell, model, optimizer, inputs, targets, order)
+    return lambda: _their_epoch(entry, cell, model, optimizer, data, order)
 
 
 def _their_epoch(
@@ -169,12 +205,12 @@ def _their_epoch(
     cell: Cell,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    targets: Tensor,
+    data: tuple[Tensor, Tensor],
     order: torch.Generator,
 ) -> None:
     from freegrad import use
 
+    inputs, targets = data
     for chosen in torch.randperm(len(inputs), generator=order).split(cell.batch):
         optimizer.zero_grad()
         x, y = inputs[chosen], targets[chosen]
@@ -184,10 +220,3 @@ def _their_epoch(
             with use(rule=_THEIR_RULES[cell.rule], scope="activations"):
                 torch.autograd.backward(entry.criterion(model(x), y))
         optimizer.step()
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    """CPU time of one call."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start

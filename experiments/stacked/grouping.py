@@ -17,9 +17,9 @@ from typing import Any
 from ..grids.cell import Cell
 from .layers import layers, stacked_layers
 
-_CACHE = 4 << 20
+_CACHE = 8 << 20
 """Bytes of parameters and activations in a group. One for every machine, so that every machine makes the same groups.
-Larger than an L2 cache: what a group outgrows it by costs less than the calls that it saves, up to a few MiB."""
+Larger than an L2 cache: up to some MiB, what is lost by outgrowing it is less than what fewer calls save."""
 
 _RUNS = 1000
 """At most so many runs a group: the cost of a call is then spread over enough of them, and progress still shows."""

@@ -1,15 +1,13 @@
 """Training of one convolutional run, in less time than torch's own loop takes, with the same numbers.
 
-Stacking such a network does not pay: its time goes into convolutions that fill a core by themselves. What pays is
-to take a batch in parts, whose activations stay in the cache and for which the convolutions have better kernels;
-to average pairs of pixels by slices; and to cut the gradient off in place where the rule's factor is 0. Initialisation,
-order of samples and noise are the plain loop's.
+Stacking such a network does not pay: its time goes into convolutions that fill a core by themselves. What pays is to
+average pixels by slices, to cut the gradient off in place where the rule's factor is 0, and to draw noise part by part.
+Initialisation, order of samples and noise are the plain loop's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -27,8 +25,8 @@ from ..grids.cell import Cell, Outcome, Score
 from ..networks import Network, hidden, network
 from .backward.factor import Factor, split
 
-PART = 64
-"""Samples of a batch that go through the network at once."""
+_PART = 1 << 15
+"""Numbers that are drawn at once, so that they are still in the cache when they are converted."""
 
 
 def fits(cell: Cell) -> bool:
@@ -66,26 +64,16 @@ class Lean:
         self._modules, self._noise = list(model.children()), noise
         self._places: list[torch.Generator] = []
 
-    @property
-    def part(self) -> int | None:
-        """How many samples go through at once; ``None``: all, because the noise cannot be drawn part by part."""
-        symbols = () if self._factor is None else self._factor.symbols
-        if not symbols:
-            return PART
-        alone = len(symbols) == 1 and type(symbols[0].pspace.distribution).__name__ == "UniformDistribution"
-        return PART if alone else None
-
-    @contextmanager
-    def step(self, device: torch.device) -> Iterator[Callable[[Tensor], Tensor]]:
-        """The forward of one step, which may be called for one part of the batch after another."""
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Outputs [samples, outputs] for images; each call takes the noise of one step."""
         if self._factor is None or not self._factor.symbols:
-            yield self._forward
-            return
+            return self._forward(inputs)
         seeds = Seeds(self._noise)
         count = sum(type(module) is self._kind for module in self._modules)
-        self._places = [torch.Generator(device=device).manual_seed(mix(seeds.next(), 0, 0)) for _ in range(count)]
-        yield self._forward
+        places = [mix(seeds.next(), 0, 0) for _ in range(count)]
+        self._places = [torch.Generator(device=inputs.device).manual_seed(place) for place in places]
         seeds.close()
+        return self._forward(inputs)
 
     def _forward(self, inputs: Tensor) -> Tensor:
         value, place = inputs, 0
@@ -152,9 +140,7 @@ def epoch(
     for chosen in batches:
         optimizer.zero_grad()
         x, y = inputs.index_select(0, chosen), targets.index_select(0, chosen)
-        with lean.step(inputs.device) as forward:
-            for part, labels in zip(*(each.split(lean.part or batch) for each in (x, y)), strict=True):
-                torch.autograd.backward(entry.criterion(forward(part), labels, "sum") / len(chosen))
+        torch.autograd.backward(entry.criterion(lean(x), y))
         optimizer.step()
     return len(batches)
 
@@ -171,8 +157,26 @@ class _Ruled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         (u,) = ctx.saved_tensors
-        noise: Sequence[Tensor] = [draw(each, u.shape, u.device, ctx.generator) for each in ctx.factor.symbols]
+        noise = _uniform(ctx.factor, u, ctx.generator) or [
+            draw(each, u.shape, u.device, ctx.generator) for each in ctx.factor.symbols
+        ]
         return ctx.factor.times(upstream[0], u, noise), None, None, None
+
+
+def _uniform(factor: Factor, u: Tensor, generator: torch.Generator | None) -> list[Tensor]:
+    """The draws of a factor that is one uniform number, in the dtype of u; empty for another.
+
+    Uniform numbers come off a CPU generator one by one, so that draws of parts are parts of the draws of the whole.
+    """
+    if not factor.bare or u.device.type != "cpu":
+        return []
+    (symbol,) = factor.symbols
+    if type(symbol.pspace.distribution).__name__ != "UniformDistribution":
+        return []
+    drawn = torch.empty(u.numel(), dtype=u.dtype)
+    for part in drawn.split(_PART):
+        part.copy_(draw(symbol, part.shape, u.device, generator))
+    return [drawn.view(u.shape)]
 
 
 class _Halved(torch.autograd.Function):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import sympy as sp
 import torch
@@ -126,7 +127,7 @@ def native(activation: nn.Module) -> Times:
     """The backward that torch gives an activation."""
     direct = _NATIVE.get(type(activation))
     if direct is not None:
-        return direct
+        return lambda upstream, u, value, noise: direct(activation, upstream, u, value)
 
     def times(upstream: Tensor, u: Tensor, value: Tensor, noise: Sequence[Tensor]) -> Tensor:
         with torch.enable_grad():
@@ -136,8 +137,11 @@ def native(activation: nn.Module) -> Times:
     return times
 
 
-_NATIVE: dict[type[nn.Module], Times] = {
-    nn.Sigmoid: lambda up, u, value, noise: _aten.sigmoid_backward.grad_input(up, value, grad_input=up),
-    nn.Tanh: lambda up, u, value, noise: _aten.tanh_backward.grad_input(up, value, grad_input=up),
-    nn.ReLU: lambda up, u, value, noise: _aten.threshold_backward.grad_input(up, u, 0, grad_input=up),
+_NATIVE: dict[type[nn.Module], Callable[[Any, Tensor, Tensor, Tensor], Tensor]] = {
+    nn.Sigmoid: lambda module, up, u, value: _aten.sigmoid_backward.grad_input(up, value, grad_input=up),
+    nn.Tanh: lambda module, up, u, value: _aten.tanh_backward.grad_input(up, value, grad_input=up),
+    nn.ReLU: lambda module, up, u, value: _aten.threshold_backward.grad_input(up, u, 0, grad_input=up),
+    nn.LeakyReLU: lambda module, up, u, value: _aten.leaky_relu_backward.grad_input(
+        up, u, module.negative_slope, False, grad_input=up
+    ),
 }
