@@ -56,7 +56,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Outputs [samples, 10] for images [samples, 64]."""
-        tokens = self.blocks(self.embed(images.unflatten(-1, (_TOKENS, 8))) + self.place)
+        tokens = self.blocks(self.embed(images.reshape(-1, _TOKENS, 8)) + self.place)
         outputs: Tensor = self.read(tokens.mean(dim=-2))
         return outputs
 
