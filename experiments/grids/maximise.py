@@ -23,7 +23,7 @@ from .job import Record, digest
 STEPS = 100
 """Steps of ascent."""
 
-STARTS = 8
+STARTS = 4
 """Inputs from which each class's output is raised."""
 
 LENGTH = 0.1
