@@ -111,7 +111,7 @@ def compare(
     for index, parameters in rest:
         by_layer.setdefault(index, []).append(formed(reference, surrogate, untied, choices, parameters))
     return Comparison(
-        tuple(_groups(of_layer, by_layer, flat)),
+        tuple(groups(of_layer, by_layer, flat)),
         tuple(names[choice.index] for choice in choices),
         tuple(choice.draw for choice in choices),
         "+".join(rule.key for rule in untied.rules),
@@ -119,9 +119,10 @@ def compare(
     )
 
 
-def _groups(
+def groups(
     of_layer: Sequence[Layer], by_layer: Mapping[int, list[Products]], flat: Mapping[int, str]
 ) -> Iterator[Group]:
+    """The layers and the whole, from the products of the parts of each layer; ``flat`` is as in `compare`."""
     for index, layer in enumerate(of_layer):
         trained = [id(parameter) for parameter in layer.parameters if parameter.requires_grad]
         reason = next((flat[each] for each in trained if each in flat), "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,10 +19,13 @@ from ..measuring.setting import Loss, Setting
 from ..references.reference import flatness
 from ..references.steps import FLAT, below, marking, stepping
 from ..table import provenance
+from ..untie.function import Replaced
 from ..untie.matching import TIED
+from ..untie.reach import clock, graph
 from ..untie.running import eagerly
 from ..untie.untied import untie
-from .comparison import Comparison, compare
+from .along import Chain
+from .comparison import Comparison, compare, groups
 from .independence import check_loss, check_modules
 from .rows import Coordinates, frame
 from .runs import Criterion, Exact, Outputs, Run
@@ -55,9 +57,11 @@ def per_sample(
     Linear layers, convolutions, the gains and shifts of layer norm and of batch norm in evaluation mode, embeddings and
     added biases are recognised on the autograd graph, whatever Python called, and compared without forming their
     gradients where that is cheaper (see `products`); this takes two forwards, and for each surrogate and draw one
-    backward to the layers' outputs. Of all other parameters (those of a convolution that is transposed, of a product
-    inside a custom function, weights that are computed from parameters, a token that is repeated for each sample) the
-    gradients are formed one sample at a time: another backward of the whole batch for each sample, surrogate and draw.
+    backward to the layers' outputs. A chain (`chains`: linear and convolution layers, pooling and activations, one
+    after the other) takes one forward, and the error signals of up to ten surrogates travel together. Of all other
+    parameters (those of a transposed convolution, of a product inside a custom function, weights that are computed from
+    parameters, a token that is repeated for each sample) the gradients are formed one sample at a time: another
+    backward of the whole batch for each sample, surrogate and draw.
 
     Numbers: error signals are computed in the model's dtype, as torch does. Sums over them run in float64, and the
     angle is taken of the difference g~ - c g itself (c: the slope of g~ on g), so in float32 it is accurate to about
@@ -117,65 +121,117 @@ def comparison(
     seeded(seed, CALLER)
     setting = Setting.of(model, loss, batch, CALLER)
     check_modules(model)
-    with untouched(model, setting.owned, seed) as again, eagerly(model):
-        returned: list[Any] = []
-
-        def native() -> None:
-            with torch.enable_grad(), hooked:
-                returned.append(setting.output())
-
-        hooked = _Hooks()
-        observation = observe(model, native)
-        keys = list(observation.activations) if activations is None else list(activations)
-        if not keys:
-            raise Refused(f"{CALLER}(model=...): {observation.nothing()}")
-        if "heaviside" in observation.activations:  # torch has no derivative for it
-            again()
-            with untie(model, {"heaviside": TIED}):
-                returned = [setting.output()]
-        outputs = Outputs(returned.pop())
-        _counted(outputs, batch)
-        random = _random_state()
-        criterion = Criterion(loss, setting.y, outputs, model)
-
-        def derivative(tensors: Sequence[Tensor]) -> list[Tensor]:
-            _random_state(random)
-            return criterion.at(tensors)
-
-        if not criterion.additive:
-            check_loss(derivative, outputs.tensors, criterion.derivative)
-        reference = Run(outputs, criterion.derivative, setting.parameters)
-        reference.uses.apart &= not hooked.found  # a hook may do anything
-        exact = Exact(reference, setting.parameters)
-        flat: frozenset[int] = frozenset()
-        if not FLAT.isdisjoint(observation.activations):
-            again()
-            with stepping(model, marking):
-                flat = below(Run(Outputs(setting.output()), criterion.derivative, ()).value(), setting.parameters)
-        again()
-        with ExitStack() as stack:
-            mapping = {key: list(chosen.values()) for key in keys}
-            untied = stack.enter_context(untie(model, mapping, torch.Generator().manual_seed(seed)))
-            under = Outputs(setting.output())
-            _same(outputs, under)
-            surrogate = Run(under, criterion.derivative, setting.parameters)
-            found = compare(
-                exact,
-                surrogate,
-                untied,
-                layers(model, observation.order),
-                names=list(chosen),
-                flat={id(setting.parameters[i]): flatness(observation.activations) for i in flat},
-                draws=draws,
-                seed=seed,
-            )
+    with untouched(model, setting.owned, seed) as again:
+        along = Chain.of(setting, activations)
+        if along is not None:
+            found, criterion = _along(setting, along, activations, chosen, draws, seed)
+            unreached = []
+        else:
+            with eagerly(model):
+                found, criterion, unreached = _through(setting, again, activations, chosen, draws, seed)
     return found, {
         "device": str(setting.parameters[0].device),
         "training": model.training,
         "loss": criterion.value,
-        "unreached": [str(each) for each in untied.unreached],
+        "unreached": unreached,
         "reference": {"name": "exact"},
     }
+
+
+def _along(
+    setting: Setting, chain: Chain, activations: Sequence[Any] | None, chosen: Mapping[str, Any], draws: int, seed: int
+) -> tuple[Comparison, Criterion]:
+    """Without a graph, where the model is a chain."""
+    keys = chain.activations if activations is None else list(activations)
+    criterion = _criterion(setting, Outputs(chain.output.requires_grad_()))
+    (derivative,) = criterion.derivative
+    assert derivative is not None
+    generator = torch.Generator().manual_seed(seed)
+    mapping = {key: list(chosen.values()) for key in keys}
+    choices, by_path = chain.products(setting, derivative, mapping, draws, generator)
+    of_layer = layers(setting.model, [stage.module for stage in chain.stages])
+    by_layer = {index: [by_path[layer.path]] for index, layer in enumerate(of_layer) if layer.path in by_path}
+    names = list(chosen)
+    return Comparison(
+        tuple(groups(of_layer, by_layer, {})),
+        tuple(names[index] for index, _ in choices),
+        tuple(draw for _, draw in choices),
+        "+".join(keys),
+        len(derivative),
+    ), criterion
+
+
+def _through(
+    setting: Setting,
+    again: Callable[[], None],
+    activations: Sequence[Any] | None,
+    chosen: Mapping[str, Any],
+    draws: int,
+    seed: int,
+) -> tuple[Comparison, Criterion, list[str]]:
+    """Through the autograd graphs of the model as it is and of the model untied."""
+    model = setting.model
+    returned: list[Any] = []
+    hooked, since = _Hooks(), clock()
+
+    def native() -> None:
+        with torch.enable_grad(), hooked:
+            returned.append(setting.output())
+
+    observation = observe(model, native)
+    keys = list(observation.activations) if activations is None else list(activations)
+    if not keys:
+        raise Refused(f"{CALLER}(model=...): {observation.nothing()}")
+    if any(getattr(node, "_forward_cls", None) is Replaced for node in graph(returned, since)):
+        raise Refused(
+            f"{CALLER}(model=...): the model is inside an open `with untie(...)` block, so its own gradient is not the "
+            f"exact one. Measure outside of the block, or a copy of the model (copy.deepcopy)."
+        )
+    if "heaviside" in observation.activations:  # torch has no derivative for it
+        again()
+        with untie(model, {"heaviside": TIED}):
+            returned = [setting.output()]
+    outputs = Outputs(returned.pop())
+    _counted(outputs, setting)
+    criterion = _criterion(setting, outputs)
+    reference = Run(outputs, criterion.derivative, setting.parameters)
+    reference.uses.apart &= not hooked.found  # a hook may do anything
+    exact = Exact(reference, setting.parameters)
+    flat: frozenset[int] = frozenset()
+    if not FLAT.isdisjoint(observation.activations):
+        again()
+        with stepping(model, marking):
+            flat = below(Run(Outputs(setting.output()), criterion.derivative, ()).value(), setting.parameters)
+    again()
+    mapping = {key: list(chosen.values()) for key in keys}
+    with untie(model, mapping, torch.Generator().manual_seed(seed)) as untied:
+        under = Outputs(setting.output())
+        _same(outputs, under)
+        found = compare(
+            exact,
+            Run(under, criterion.derivative, setting.parameters),
+            untied,
+            layers(model, observation.order),
+            names=list(chosen),
+            flat={id(setting.parameters[i]): flatness(observation.activations) for i in flat},
+            draws=draws,
+            seed=seed,
+        )
+    return found, criterion, [str(each) for each in untied.unreached]
+
+
+def _criterion(setting: Setting, outputs: Outputs) -> Criterion:
+    """The loss at these outputs; a sum over the samples."""
+    random = _random_state()
+    criterion = Criterion(setting.loss, setting.y, outputs, setting.model)
+
+    def derivative(tensors: Sequence[Tensor]) -> list[Tensor]:
+        _random_state(random)
+        return criterion.at(tensors)
+
+    if not criterion.additive:
+        check_loss(derivative, outputs.tensors, criterion.derivative)
+    return criterion
 
 
 class _Hooks(TorchFunctionMode):
@@ -191,9 +247,9 @@ class _Hooks(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _counted(outputs: Outputs, batch: tuple[Any, Any]) -> None:
+def _counted(outputs: Outputs, setting: Setting) -> None:
     """Refuses an output whose first dimension is not that of any input or target."""
-    counts = {len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim}
+    counts = {len(leaf) for leaf in tree_leaves((setting.x, setting.y)) if isinstance(leaf, Tensor) and leaf.ndim}
     if outputs.samples not in counts:
         raise Refused(
             f"{CALLER}(model=...): the output has shape {tuple(outputs.tensors[0].shape)}, and its first dimension "

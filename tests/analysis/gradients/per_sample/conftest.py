@@ -137,6 +137,15 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(7, 9), nn.Sigmoid(), nn.Linear(9, 6), nn.Sigmoid(), nn.Linear(6, 3))
 
 
+class Own(nn.Sequential):
+    """Runs as its parts do, and is no chain, since a class of one's own may have a forward of its own."""
+
+
+def own(case: Case) -> Case:
+    case.model = Own(*case.model)
+    return case
+
+
 def tokens(batch_first: bool) -> Case:
     x = torch.randint(7, (4, 5)), torch.rand(4) + 0.5
     return Case(Tokens(batch_first), x, torch.randint(3, (4,)), ("gelu",), ("triangle", "tied"))
@@ -175,6 +184,13 @@ def build(name: str) -> Case:
         return CASES[name]()
     finally:
         torch.set_default_dtype(before)
+
+
+CASES |= {
+    f"{name}, no chain": lambda make=make: own(make())
+    for name, make in CASES.items()
+    if name in ("mlp", "one sample", "draws", "lenet", "lenet, draws")
+}
 
 
 @pytest.fixture(params=list(CASES))

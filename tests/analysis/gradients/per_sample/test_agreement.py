@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from downslope.analysis.gradients.per_sample import comparison
+from downslope.analysis.gradients.per_sample import along, comparison
 from downslope.analysis.gradients.per_sample.maps import map as maps
 from downslope.analysis.gradients.per_sample.maps import products, units
 from downslope.analysis.gradients.per_sample.maps.graph import uses
@@ -44,6 +44,21 @@ def wrong_stride(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maps, "windows", wrong)
 
 
+def dropped_bias_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = along.products
+    monkeypatch.setattr(along, "products", lambda *args, bias: right(*args, bias=False))
+
+
+def wrong_stride_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = along.windows
+    monkeypatch.setattr(along, "windows", lambda given, *how: right(given.roll(1, -1), *how))
+
+
+def other_samples_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = along._features
+    monkeypatch.setattr(along, "_features", lambda layer, x: right(layer, x).roll(1, 0))
+
+
 def no_padding_index(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maps.Rows, "inputs", lambda self: self.node._saved_indices.reshape(-1, 1))
 
@@ -75,15 +90,20 @@ def squares_without_the_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("mutant", "name"),
     [
-        (dropped_bias, "mlp"),
-        (dropped_bias, "lenet"),
+        (dropped_bias, "mlp, no chain"),
+        (dropped_bias, "lenet, no chain"),
         (dropped_bias, "recurrent"),
-        (wrong_stride, "lenet"),
+        (dropped_bias_along, "mlp"),
+        (dropped_bias_along, "lenet"),
+        (wrong_stride_along, "lenet"),
+        (other_samples_along, "mlp"),
+        (wrong_stride, "lenet, no chain"),
         (wrong_stride, "folded"),
         (no_padding_index, "tokens"),
         (without_cross_terms, "tokens"),
         (without_cross_terms, "tokens, time first"),
-        (steps_out_of_order, "mlp"),
+        (steps_out_of_order, "mlp, no chain"),
+        (squares_without_the_slopes, "mlp, no chain"),
         (squares_without_the_slopes, "mlp"),
         (squares_without_the_slopes, "shared"),
     ],

@@ -1,0 +1,165 @@
+"""Along a chain: one forward, then the exact and the surrogates' error signals together, some samples at a time.
+
+A model whose layers follow one another (`chains`) needs no autograd graph, keeps its samples apart for certain, and
+its error signals stay in the cache. The exact ones take torch's own derivative of each activation and torch's own
+products: they are those of the untouched model's backward to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules import module as hooks
+
+from ... import products as faster
+from ..chains.factors import Member, Place, drawn, multiplied, places
+from ..chains.stages import Activating, Convolution, Layer, Stage
+from ..chains.structure import chain, trained
+from ..chains.walk import GROUP, inputs
+from ..measuring.setting import Setting
+from ..references.steps import FLAT
+from ..untie.matching import rules
+from .maps.map import windows
+from .maps.products import Products, beside, numbers, products
+from .maps.units import BUDGET
+
+_SAMPLES = 64
+_ENTRIES = 5 << 18
+"""Of the largest stack of error signals, as in `chains`."""
+
+
+class Chain:
+    """A chain on a batch, after its forward.
+
+    Attributes:
+        stages: in the order in which they run.
+        output: the model's.
+    """
+
+    def __init__(self, stages: Sequence[Stage], values: Sequence[Tensor]) -> None:
+        self.stages, self._inputs, self.output = stages, values[:-1], values[-1]
+
+    @classmethod
+    def of(cls, setting: Setting, keys: Sequence[Any] | None) -> Chain | None:
+        """The model of a setting, if it is one; ``None`` where it is none, or where an activation to untie is not.
+
+        Args:
+            setting: model and batch.
+            keys: the activations that are to be untied; all that run, where ``None``.
+        """
+        stages, x = chain(setting.model), setting.x
+        seen = hooks._global_forward_pre_hooks or hooks._global_forward_hooks or hooks._global_backward_hooks
+        if stages is None or seen or not isinstance(x, Tensor) or x.requires_grad:
+            return None
+        ran = _ran(stages)
+        asked = list(ran) if keys is None else keys
+        plain = all(isinstance(key, str) and key in ran for key in asked) and FLAT.isdisjoint(ran)
+        if not asked or not plain or torch.is_autocast_enabled(x.device.type):
+            return None
+        values = inputs(stages, x)
+        fits = values is not None and all(v.dtype in (torch.float32, torch.float64) for v in values)
+        return cls(stages, values) if values is not None and fits and trained(stages, _wanted(setting)) else None
+
+    @property
+    def activations(self) -> list[str]:
+        """Those that run, in the order in which they do."""
+        return list(_ran(self.stages))
+
+    def products(
+        self,
+        setting: Setting,
+        derivative: Tensor,
+        mapping: Mapping[str, Sequence[Any]],
+        draws: int,
+        generator: torch.Generator,
+    ) -> tuple[list[tuple[int, int]], dict[str, Products]]:
+        """(surrogate, draw) of each backward, and the products of each layer with a trained parameter, by path."""
+        asked = rules(mapping)
+        found = places(self.stages, {rule.key: rule for rule in asked}, generator)
+        choices = [
+            (index, draw)
+            for index in range(len(asked[0].choices))
+            for draw in range(draws if any(place.factors[index].random for place in found.values()) else 1)
+        ]
+        layers = {layer.path: layer for layer in trained(self.stages, _wanted(setting))}
+        kinds: dict[str, list[Products]] = {path: [] for path in layers}
+        for start in range(0, len(choices), GROUP):
+            some = choices[start : start + GROUP]
+            group = [Member(None), *(Member(*each) for each in some)]
+            parts: dict[str, list[Products]] = {path: [] for path in layers}
+            for path, part in self._walk(group, derivative, found, layers):
+                parts[path].append(part)
+            for path, listed in parts.items():
+                kinds[path].append(beside(listed, samples=True))
+        return choices, {path: beside(listed, samples=False) for path, listed in kinds.items()}
+
+    @torch.no_grad()
+    def _walk(
+        self, group: Sequence[Member], derivative: Tensor, found: Mapping[str, Place], layers: Mapping[str, Layer]
+    ) -> list[tuple[str, Products]]:
+        """The products of one layer and some samples after another, the first member's against the others'."""
+        last = min(index for index, stage in enumerate(self.stages) if stage.path in layers)
+        steps = list(zip(self.stages, self._inputs, strict=True))[last:]
+        random = {stage.path: drawn(group, found[stage.path], u) for stage, u in steps if stage.path in found}
+        size = max(1, min(_SAMPLES, _ENTRIES // (max(x[0].numel() for _, x in steps) * len(group))))
+        shapes = [shape for stage, x in steps for shape in _shapes(stage, x[:size], len(group))]
+        listed = []
+        with faster.allowed(faster.faster(shapes, derivative.device, derivative.dtype)):
+            for start in range(0, len(derivative), size):
+                part = slice(start, start + size)
+                error = derivative[part].unsqueeze(1)
+                for stage, x in reversed([(stage, x[part]) for stage, x in steps]):
+                    if stage.path in layers:
+                        listed.append((stage.path, _compared(layers[stage.path], x, error, len(group) - 1)))
+                    if stage is self.stages[last]:
+                        break
+                    if isinstance(stage, Activating):
+                        here = {member: psi[part] for member, psi in random.get(stage.path, {}).items()}
+                        error = multiplied(error, x, group, stage, found.get(stage.path), here)
+                    else:
+                        error = stage.back(error, x)
+        return listed
+
+
+def _shapes(stage: Stage, x: Tensor, many: int) -> list[faster.Shape]:
+    return stage.products(x, many) if isinstance(stage, Layer) else []
+
+
+def _compared(layer: Layer, x: Tensor, error: Tensor, kinds: int) -> Products:
+    """Of the stacked error signals [B, K+1, ...] at one layer; [B, 1, ...] where all are the same."""
+    weight, bias = layer.weight.requires_grad, layer.bias is not None and layer.bias.requires_grad
+    signals = error.flatten(3) if error.ndim > 3 else error.unsqueeze(-1)  # [B, K+1, O, T]
+    reference = signals[:, :1].mT  # [B, G = 1, T, O]
+    same = error.shape[1] == 1
+    others = reference[None] if same else signals[:, 1:].transpose(0, 1).mT.unsqueeze(2)
+    each = numbers(_features(layer, x[:1]) if weight else None, reference, len(others))
+    size = max(1, BUDGET // each)
+    found = beside(
+        [
+            products(_features(layer, x[part]) if weight else None, reference[part], others[:, part], bias=bias)
+            for part in (slice(start, start + size) for start in range(0, len(x), size))
+        ],
+        samples=True,
+    )
+    if not same:
+        return found
+    return Products(found.square, found.slope.expand(kinds, -1), found.rest.expand(kinds, -1))
+
+
+def _features(layer: Layer, x: Tensor) -> Tensor:
+    """[B, G = 1, T, I]."""
+    if not isinstance(layer, Convolution):
+        return x[:, None, None]
+    conv: Any = layer.module
+    return windows(x, conv.kernel_size, conv.stride, conv.padding, conv.dilation).mT.unsqueeze(1)
+
+
+def _ran(stages: Sequence[Stage]) -> dict[str, None]:
+    return dict.fromkeys(stage.activation for stage in stages if isinstance(stage, Activating))
+
+
+def _wanted(setting: Setting) -> set[int]:
+    return {id(parameter) for parameter in setting.parameters}
