@@ -1,13 +1,14 @@
 """Gaussian integrals of backward factors, accurate across kinks and jumps.
 
-E f(z), z ~ N(0, q), by Gauss-Legendre rules on panels that end at every fold and jump of f; a panel is halved until
-that changes it no more. The factors are those of the catalogue's formulas, evaluated as in a backward.
+E f(z), z ~ N(0, q), by Gauss-Legendre rules on panels that end at every fold and jump of f, ever shorter towards each
+of these, 0 and a factor's centre; a panel is halved until that changes it no more. The factors are those of the
+catalogue's formulas, evaluated as in a backward.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ from ...surrogates.surrogate import Surrogate
 
 _REACH = 12.0  # standard deviations; the density beyond is below 1e-31
 _PANELS = 48
+_RUNGS = 30  # down to 1e-9 of the whole
 _HALVINGS = 60
 _ENOUGH = 1e-13
 _NODES, _WEIGHTS = (torch.from_numpy(each) for each in np.polynomial.legendre.leggauss(16))
@@ -75,9 +77,7 @@ def overlap(derivative: Surrogate, surrogate: Surrogate, variance: float) -> Ove
     deviation = math.sqrt(variance)
     reach = _REACH * deviation
     folds = [point for formula in (derivative.formula, mean, spread) for point in breaks(formula, -reach, reach)]
-    peak = surrogate.profile.supremum_at
-    if peak is not None and peak.is_finite:
-        folds.append(float(peak))
+    folds += [0.0, *map(_centre, (derivative, surrogate))]
 
     def integrand(z: Tensor) -> Tensor:
         slope, psi, noise = (evaluate(formula, z) for formula in (derivative.formula, mean, spread))
@@ -87,10 +87,17 @@ def overlap(derivative: Surrogate, surrogate: Surrogate, variance: float) -> Ove
     return Overlap(*_integral(integrand, -reach, reach, folds))
 
 
-def _integral(function: Callable[[Tensor], Tensor], low: float, high: float, folds: Iterable[float]) -> list[float]:
+def _centre(surrogate: Surrogate) -> float:
+    """Where a factor is high and may be narrow: its parameter of that name, else 0."""
+    return next((float(value) for key, value in surrogate.parameters.items() if str(key) == "centre"), 0.0)
+
+
+def _integral(function: Callable[[Tensor], Tensor], low: float, high: float, folds: Sequence[float]) -> list[float]:
     """The integrals of several functions at once, (panels * nodes,) -> (functions, panels * nodes)."""
-    inside = [each for each in folds if low < each < high]
-    edges = torch.tensor(sorted({*np.linspace(low, high, _PANELS + 1).tolist(), 0.0, *inside}), dtype=torch.float64)
+    # A ladder of panels to either side of each fold, so that no peak there is too narrow to be met by a node.
+    ladder = [side * (high - low) * 2.0**-rung for rung in range(1, _RUNGS) for side in (-1, 1)]
+    points = {*np.linspace(low, high, _PANELS + 1).tolist(), *folds, *(f + step for f in folds for step in ladder)}
+    edges = torch.tensor(sorted(each for each in points if low <= each <= high), dtype=torch.float64)
     left, right = edges[:-1], edges[1:]
     whole = _panels(function, left, right)
     total = whole.sum(1)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ...errors import Refused
+from ...surrogates.lookup import activation
 from ...surrogates.surrogate import Surrogate
 from ..inputs import untouched
 from ..layers import layers, observe
@@ -119,6 +120,7 @@ def meanfield(
         Refused: as for `measure`.
     """
     chosen = chosen_from(surrogates, "meanfield")
+    untied = _names(activations)
     setting = Setting.of(model, loss, batch, "meanfield")
     options: dict[str, Any] = {"activations": activations, "draws": draws, "seed": seed}
     table = measure(model, loss, batch, surrogates, **options, network=network, stage=stage)
@@ -129,9 +131,24 @@ def meanfield(
         chains = above(known, of_layer)
         positions = {id(parameter): index for index, parameter in enumerate(setting.parameters)}
         places = {layer.path: [positions[id(p)] for p in layer.parameters if id(p) in positions] for layer in of_layer}
-    untied = None if activations is None else frozenset(table.activation.iloc[0].split("+"))
     predictions = {name: _layers(known, chains, places, surrogate, untied) for name, surrogate in chosen.items()}
     return _joined(table, chains, predictions)
+
+
+def _names(activations: Any) -> frozenset[str] | None:
+    """The activations of the catalogue that are untied.
+
+    Raises:
+        Refused: one is not in the catalogue: its derivative is not known as a formula.
+    """
+    if activations is None:
+        return None
+    if strange := [key for key in activations if not isinstance(key, str)]:
+        raise Refused(
+            f"meanfield(activations=[{strange[0]!r}, ...]): give names of the catalogue's activations; the prediction "
+            f"needs the formula of each derivative."
+        )
+    return frozenset(activation(key).name for key in activations)
 
 
 def _layers(

@@ -67,7 +67,8 @@ class Expected:
 
     The estimate is by antithetic pairs (Dong, Mnih and Tucker 2020, DisARM, for any threshold noise): at one call a
     uniform number is replaced by its complement, and the difference of the two losses is credited to the units that
-    differ. It is unbiased. Each sample of it runs the model once for each call of step units, and once more.
+    differ. It is unbiased. Each sample of it runs the model once for each call of step units, and once more; 20 group
+    means of the gradient's size are held for the error.
 
     Attributes:
         sigma: standard deviation of the noise, in the units of the preactivations.

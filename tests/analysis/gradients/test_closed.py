@@ -82,6 +82,18 @@ def test_relu_and_leaky_relu(q: float) -> None:
         assert overlap(one, S["constant"], q).rho == pytest.approx(expected, abs=NARROW)
 
 
+@pytest.mark.parametrize(("centre", "width"), [(3, 0.001), (-1.7, 0.01), (0, 1e-4), (0.3, 1e-6)])
+def test_a_narrow_bell_anywhere_is_not_missed(centre: float, width: float) -> None:
+    def normal(x: float, variance: float) -> float:
+        return math.exp(-(x**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+
+    found = overlap(S["constant"], S["gaussian"].at(centre=centre, width=width), 1.0)
+    assert found.product == pytest.approx(normal(centre, 1 + width**2), rel=1e-9)
+    # psi^2 is a bell of variance width^2/2 and mass 1/(2 sqrt(pi) width).
+    expected = normal(centre, 1 + width**2 / 2) / (2 * math.sqrt(math.pi) * width)
+    assert found.factor == pytest.approx(expected, rel=1e-9)
+
+
 def test_erf_against_constant_and_random_factors() -> None:
     erf = ds.Activation("erf", sp.erf(ds.u / sp.sqrt(2))).tied
     assert overlap(erf, S["constant"], 1.0).rho == pytest.approx(3**0.25 / math.sqrt(2), abs=NARROW)
@@ -462,6 +474,8 @@ def test_the_model_is_left_as_it_was(function: Callable[..., pd.DataFrame]) -> N
         (lambda m: jamming(m, F.mse_loss, data(), "full_jam", draws=1), "at least 2 draws"),
         (lambda m: jamming(m, F.mse_loss, data(), 3), r"surrogate=3"),
         (lambda m: meanfield(m, F.mse_loss, data(), 3), r"meanfield\(surrogates=3\)"),
+        (lambda m: meanfield(m, F.mse_loss, data(), "constant", activations=[nn.Tanh]), "names of the catalogue's"),
+        (lambda m: meanfield(m, F.mse_loss, data(), "constant", activations=["tahn"]), "did you mean 'tanh'"),
         (lambda m: overlap(A["relu"], S["constant"], 0.0), "finite number above 0"),
     ],
 )
