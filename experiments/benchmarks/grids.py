@@ -211,7 +211,7 @@ def _their_epoch(
     from freegrad import use
 
     inputs, targets = data
-    for chosen in torch.randperm(len(inputs), generator=order).split(cell.batch):
+    for chosen in torch.split(torch.randperm(len(inputs), generator=order), cell.batch):
         optimizer.zero_grad()
         x, y = inputs[chosen], targets[chosen]
         if cell.rule == "tied":

@@ -128,7 +128,7 @@ def one_epoch(stack: Stack, inputs: Tensor, targets: Tensor, orders: Sequence[to
         orders: draw the order of samples, a generator a seed.
     """
     shuffled = torch.stack([torch.randperm(len(inputs), generator=order) for order in orders]).to(inputs.device)
-    for chosen in shuffled.split(stack.cells[0].batch, dim=1):
+    for chosen in torch.split(shuffled, stack.cells[0].batch, dim=1):
         rows = chosen.reshape(-1)
         with stack.fast(chosen.shape[1]):
             stack.step(
@@ -150,7 +150,7 @@ def _means(stack: Stack, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
     """Mean loss and share of right predictions of each run, float64 [runs]."""
     entry = network(stack.cells[0].network)
     loss = right = torch.zeros(len(stack.cells), dtype=torch.float64, device=inputs.device)
-    for x, y in zip(inputs.flatten(1).split(_CHUNK), targets.split(_CHUNK), strict=True):
+    for x, y in zip(torch.split(inputs.flatten(1), _CHUNK), torch.split(targets, _CHUNK), strict=True):
         more, hits = sums(entry, stack.outputs(x), y)
         loss, right = loss + more, right + hits
     return loss / len(inputs), right / len(inputs)

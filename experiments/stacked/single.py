@@ -136,7 +136,7 @@ def epoch(
     """One pass over the training samples; the number of steps."""
     inputs, targets = samples
     shuffled = torch.randperm(len(inputs), generator=order).to(inputs.device)
-    batches = shuffled.split(batch)
+    batches = torch.split(shuffled, batch)
     for chosen in batches:
         optimizer.zero_grad()
         x, y = inputs.index_select(0, chosen), targets.index_select(0, chosen)
@@ -174,7 +174,7 @@ def _uniform(factor: Factor, u: Tensor, generator: torch.Generator | None) -> li
     if type(symbol.pspace.distribution).__name__ != "UniformDistribution":
         return []
     drawn = torch.empty(u.numel(), dtype=u.dtype)
-    for part in drawn.split(_PART):
+    for part in torch.split(drawn, _PART):
         part.copy_(draw(symbol, part.shape, u.device, generator))
     return [drawn.view(u.shape)]
 

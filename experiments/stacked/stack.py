@@ -177,8 +177,9 @@ class Stack:
         return Parameters(weight, bias, torch.zeros_like(weight), None if bias is None else torch.zeros_like(bias))
 
     def _space(self, units: int, samples: int) -> Space:
-        made = [torch.empty(len(self.cells), units, samples, dtype=self.dtype, device=self.device) for _ in range(3)]
-        return Space(*made, made[1])
+        u = torch.empty(len(self.cells), units, samples, dtype=self.dtype, device=self.device)
+        out, upstream = torch.empty_like(u), torch.empty_like(u)
+        return Space(u, out, upstream, value=out)
 
 
 @dataclass
