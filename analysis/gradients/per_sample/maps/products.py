@@ -158,18 +158,20 @@ def _formed(features: Tensor, reference: Tensor, errors: Tensor, bias: bool) -> 
     flat, flat_e = d.reshape(samples, 1, -1), e.reshape(samples, kinds, -1)
     guess = torch.linalg.vecdot(flat_e, flat.expand_as(flat_e)) / torch.linalg.vecdot(flat, flat)
     guess = torch.where(guess.isfinite(), guess, 0.0)  # [B, K]
-    apart = torch.addcmul(e, guess[..., None, None, None], d[:, None], value=-1)
-    signals = torch.cat([d[:, :, None], apart.transpose(1, 2)], 2).flatten(2, 3)  # [B, G, (K+1) O, T]
+    less = torch.addcmul(e, guess[..., None, None, None], d[:, None], value=-1)
+    signals = torch.cat([d[:, :, None], less.transpose(1, 2)], 2).flatten(2, 3)  # [B, G, (K+1) O, T]
     product = (signals.flatten(0, 1) @ features.flatten(0, 1)).reshape(samples, groups, kinds + 1, -1)
-    formed = product.transpose(1, 2).flatten(2).double()
-    if bias:
-        sums = signals.sum(-1, dtype=torch.float64).reshape(samples, groups, kinds + 1, out)
-        formed = torch.cat([formed, sums.transpose(1, 2).flatten(2)], -1)
-    g, difference = formed[:, :1], formed[:, 1:]
-    square = torch.linalg.vecdot(g, g)[:, 0]
-    more = _ratio(torch.linalg.vecdot(difference, g.expand_as(difference)).mT, square)  # [K, B]
-    difference = torch.addcmul(difference, more.mT[..., None], g, value=-1)
-    return Products(square, guess.mT.double() + more, torch.linalg.vecdot(difference, difference).mT)
+    parts = [product, signals.sum(-1).reshape(samples, groups, kinds + 1, out)] if bias else [product]
+    gs = [part[:, :, :1].transpose(1, 2).flatten(2).double() for part in parts]  # [B, 1, G O I]
+    differences = [part[:, :, 1:].transpose(1, 2).flatten(2).double() for part in parts]  # [B, K, G O I]
+    square, along = (
+        torch.stack([torch.linalg.vecdot(x, g.expand_as(x)) for x, g in zip(xs, gs, strict=True)]).sum(0)
+        for xs in (gs, differences)
+    )
+    more = _ratio(along, square)  # [B, K]
+    apart = [x.addcmul_(more[..., None], g, value=-1) for x, g in zip(differences, gs, strict=True)]
+    rest = torch.stack([torch.linalg.vecdot(x, x) for x in apart]).sum(0)
+    return Products(square[:, 0], (guess.double() + more).mT, rest.mT)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
