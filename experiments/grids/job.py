@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ...analysis.errors import Refused
-from ..stacked import engine
+from ..stacked import engine, single
 from . import plain
 from .cell import Cell, Outcome, Score
 from .grid import Grid, Task
@@ -139,7 +139,8 @@ def run(job: Job, at_epoch: Epochs = lambda epochs: None) -> tuple[Record, ...]:
                 watch({cell: model}, epoch)
                 at_epoch(1 if epoch else 0)
 
-            outcomes.append(plain.train(cell, device=job.device, at_epoch=at_epoch_of_one))
+            train = single.train if single.fits(cell) else plain.train
+            outcomes.append(train(cell, device=job.device, at_epoch=at_epoch_of_one))
     return tuple(record(outcome, watch.found(outcome.cell)) for outcome in outcomes)
 
 

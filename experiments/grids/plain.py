@@ -75,7 +75,8 @@ def prepared(
 ) -> tuple[nn.Module, torch.optim.Optimizer, tuple[torch.Generator, torch.Generator]]:
     """The model at its initialisation, its optimiser, and the generators of the order of samples and of the noise."""
     # Convolutions and their pooling take two thirds of the time in this layout; the weights' values are the same.
-    model = initialised(cell, network(cell.network)).to(device=device, dtype=dtype, memory_format=torch.channels_last)
+    model = initialised(cell, network(cell.network)).to(device=device, dtype=dtype)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
     return model, optimizer, (training._generator(cell.seed, stream=1), training._generator(cell.seed, stream=2))
 
@@ -162,7 +163,7 @@ def _means(entry: Network, model: nn.Module, inputs: Tensor, targets: Tensor) ->
 
 
 def _chunks(inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(inputs.split(CHUNK), targets.split(CHUNK), strict=True)
+    return zip(torch.split(inputs, CHUNK), torch.split(targets, CHUNK), strict=True)
 
 
 def finite(model: nn.Module, found: Score) -> bool:

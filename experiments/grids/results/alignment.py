@@ -44,8 +44,7 @@ class Correlation:
 
     def as_json(self) -> dict[str, object]:
         """One flat record."""
-        said = asdict(self)
-        return said.pop("setting") | said
+        return {**asdict(self.setting), **{name: value for name, value in asdict(self).items() if name != "setting"}}
 
 
 def correlations(grid: Grid, records: Sequence[Record]) -> tuple[Correlation, ...]:

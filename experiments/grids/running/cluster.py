@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -60,12 +61,11 @@ def cluster(jobs: Sequence[Job], at_epoch: Epochs, *, address: str, number: int)
             died.
     """
     try:
-        import distributed
+        distributed: Any = import_module("distributed")
     except ImportError:
         raise Refused("--cluster needs Dask: pip install 'downslope[cluster]'.") from None
     with ExitStack() as stack:
         client = stack.enter_context(_client(distributed, address, number, stack))
-        # Longest first would need the times; in the grid's order a result is wanted again only by its own key.
         futures = [
             client.submit(elsewhere, job, versions(), key=f"downslope-{job.key}", retries=ATTEMPTS - 1, pure=True)
             for job in jobs
