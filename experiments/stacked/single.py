@@ -18,12 +18,12 @@ from ...analysis.errors import Refused
 from ...analysis.gradients.untie.function import mix
 from ...analysis.gradients.untie.mode import Seeds
 from ...analysis.surrogates.formula.numerics.draws import draw
+from ...analysis.surrogates.formula.numerics.window import Window, split
 from ...analysis.surrogates.lookup import TIED, surrogate
 from .. import training
 from ..grids import plain
 from ..grids.cell import Cell, Outcome, Score
 from ..networks import Network, hidden, network
-from .backward.factor import Factor, split
 
 _PART = 1 << 15
 """Numbers that are drawn at once, so that they are still in the cache when they are converted."""
@@ -149,7 +149,7 @@ class _Ruled(torch.autograd.Function):
     """An activation with the rule as its backward."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, module: nn.Module, factor: Factor, generator: torch.Generator | None) -> Tensor:
+    def forward(ctx: Any, u: Tensor, module: nn.Module, factor: Window, generator: torch.Generator | None) -> Tensor:
         ctx.save_for_backward(u)
         ctx.factor, ctx.generator = factor, generator
         return module(u)  # type: ignore[no-any-return]
@@ -163,16 +163,14 @@ class _Ruled(torch.autograd.Function):
         return ctx.factor.times(upstream[0], u, noise), None, None, None
 
 
-def _uniform(factor: Factor, u: Tensor, generator: torch.Generator | None) -> list[Tensor]:
+def _uniform(factor: Window, u: Tensor, generator: torch.Generator | None) -> list[Tensor]:
     """The draws of a factor that is one uniform number, in the dtype of u; empty for another.
 
     Uniform numbers come off a CPU generator one by one, so that draws of parts are parts of the draws of the whole.
     """
-    if not factor.bare or u.device.type != "cpu":
+    if not factor.uniform or u.device.type != "cpu":
         return []
     (symbol,) = factor.symbols
-    if type(symbol.pspace.distribution).__name__ != "UniformDistribution":
-        return []
     drawn = torch.empty(u.numel(), dtype=u.dtype)
     for part in torch.split(drawn, _PART):
         part.copy_(draw(symbol, part.shape, u.device, generator))

@@ -8,9 +8,9 @@ the same streams, so that one draw serves all of them, and no other run's draws 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from sympy.stats.rv import RandomSymbol
 from torch import Tensor
 
 from ....analysis.gradients.untie.function import mix
@@ -35,7 +35,7 @@ class Noise:
     def __init__(
         self,
         seeds: Sequence[int],
-        symbols: Sequence[RandomSymbol],
+        symbols: Sequence[Any],
         widths: Sequence[int],
         device: torch.device,
         dtype: torch.dtype,

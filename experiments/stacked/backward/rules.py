@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ....analysis.surrogates.formula.numerics.window import split
 from ....analysis.surrogates.lookup import TIED, surrogate
 from ...grids.cell import Cell
 from ..layers import Layer
-from .factor import Times, native, ruled, split
+from .factor import Times, native, ruled
 from .noise import Noise
 
 

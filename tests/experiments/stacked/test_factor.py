@@ -7,6 +7,7 @@ import sympy as sp
 import torch
 from downslope import ACTIVATIONS, SURROGATES, u
 from downslope.analysis.surrogates.formula import evaluation
+from downslope.analysis.surrogates.formula.numerics import window
 from downslope.analysis.surrogates.formula.steps.writer import noise_of
 from downslope.experiments.networks import hidden
 from downslope.experiments.stacked.backward import factor
@@ -25,7 +26,7 @@ def points(dtype: torch.dtype) -> Tensor:
     return torch.cat(around).view(1, 1, 1, -1)
 
 
-def apart(formula: sp.Expr, found: factor.Factor, dtype: torch.dtype) -> float:
+def apart(formula: sp.Expr, found: window.Window, dtype: torch.dtype) -> float:
     """The largest difference from the evaluation of the whole formula, at the same draws."""
     where = points(dtype)
     generator = torch.Generator().manual_seed(0)
@@ -42,14 +43,14 @@ def apart(formula: sp.Expr, found: factor.Factor, dtype: torch.dtype) -> float:
 @pytest.mark.parametrize("name", SURROGATES)
 def test_every_surrogate(name: str, dtype: torch.dtype) -> None:
     formula = SURROGATES[name].formula
-    assert apart(formula, factor.split(formula), dtype) <= 8 * torch.finfo(dtype).eps
+    assert apart(formula, window.split(formula), dtype) <= 8 * torch.finfo(dtype).eps
 
 
 @DTYPES
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if ACTIVATIONS[name].tied.formula != 0])
 def test_every_derivative(name: str, dtype: torch.dtype) -> None:
     formula = ACTIVATIONS[name].tied.formula
-    assert apart(formula, factor.split(formula), dtype) <= 8 * torch.finfo(dtype).eps
+    assert apart(formula, window.split(formula), dtype) <= 8 * torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize(
@@ -62,20 +63,20 @@ def test_every_derivative(name: str, dtype: torch.dtype) -> None:
 )
 @DTYPES
 def test_ends_that_no_float_hits(formula: sp.Expr, dtype: torch.dtype) -> None:
-    found = factor.split(formula)
+    found = window.split(formula)
     assert found.low is not None
     assert apart(formula, found, dtype) <= 8 * torch.finfo(dtype).eps
 
 
 def test_the_windows_of_the_paper_s_rules_are_found() -> None:
     for name in ("rectangle", "triangle", "positive_jam", "rectangular_jam", "clipped", "relu_derivative"):
-        assert factor.split(SURROGATES[name].formula).low is not None
+        assert window.split(SURROGATES[name].formula).low is not None
 
 
 @pytest.mark.parametrize("name", ["rectangle", "relu_derivative", "positive_jam"])
 def test_an_end_on_the_wrong_side_is_caught(name: str) -> None:
-    right = factor.split(SURROGATES[name].formula)
-    wrong = factor.Factor(right.inner, right.low, right.high, not right.low_in, not right.high_in)
+    right = window.split(SURROGATES[name].formula)
+    wrong = window.Window(right.inner, right.low, right.high, not right.low_in, not right.high_in)
     with pytest.raises(AssertionError):
         assert apart(SURROGATES[name].formula, wrong, torch.float32) <= 1e-6
 
