@@ -235,6 +235,7 @@ def report(
     from .analysis.surrogates.catalogue import SURROGATES
     from .analysis.surrogates.checks import beside
     from .experiments import study
+    from .experiments.studies import gallery
     from .paper_figures import drawing, files
     from .paper_figures.report import page, pictures, writing
     from .paper_figures.report.catalogue import conformance
@@ -253,13 +254,18 @@ def report(
         found = study.run(plan, progress=training)
         tables = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
         how = study.QUICKLY if quick else ""
-        gallery = pictures.pictures(tables, folder=str(out), quick=how, progress=drawn)
+        few = gallery.GLANCE if quick else gallery.QUICK
+        further = gallery.tables(few, progress=bar("further figures", len(list(few.runs()))))
+        short = {name: few.shortened(name) for name in further} | dict.fromkeys(("deviations", "curves"), how)
+        short["claims"] = "a small share of each search." if quick else ""
+        tables = further | tables
+        shown = pictures.pictures(tables, folder=str(out), quick=short, progress=drawn)
         records = checked()
     command = f"downslope report --out {out}{' --quick' * quick}"
     spent = round(time.perf_counter() - started, 1)
     provenance = {**found.deviations.attrs, "checks_seed": beside.SEED, "command": command, "seconds": spent}
     tables["checks"] = conformance.table(records)
-    paths = writing.write(out, page.Contents(tables, said, gallery, provenance, how), version=__version__)
+    paths = writing.write(out, page.Contents(tables, said, shown, provenance, how), version=__version__)
     seconds = round(time.perf_counter() - started, 1)
     if as_json:
         print(json.dumps({"paths": [str(path) for path in paths], "seconds": seconds, "quick": quick}, indent=2))
@@ -311,11 +317,11 @@ def figures(
 
 def _measured() -> tuple[dict[str, Any], str]:
     """Small measurements for figures, made now, by table; and how they were cut short."""
-    from .experiments import study
+    from .experiments.studies import gallery
 
     with _bars() as bar:
-        found = study.run(study.QUICK, progress=bar("training and measuring", study.QUICK.epochs_in_all))
-    return {"deviations": found.deviations, "curves": found.curves}, study.QUICKLY
+        runs = 1 + len(list(gallery.QUICK.runs()))
+        return gallery.tables(progress=bar("training and measuring", runs)), gallery.QUICKLY
 
 
 @contextmanager

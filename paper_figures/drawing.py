@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -138,7 +139,8 @@ def drawn(
         surrogates: which to show; all but the control where it is ``None``.
         layers: paths of the layers to show; all where it is ``None``.
         stages: which to show; all where it is ``None``.
-        quick: how the measurement was cut short, in a sentence; the figure is then marked and its caption says so.
+        quick: how the measurement was cut short, in a sentence; a figure of a table at hand is then marked and
+            its caption says so.
 
     Raises:
         Refused: there is no such figure, its table is not at hand, or has nothing of what was asked for.
@@ -146,6 +148,7 @@ def drawn(
     if name not in figures():
         raise Refused(f"there is no figure {name!r}: {near(name, figures())}.")
     drawer = figures()[name]
+    measured = drawer.TABLE in at_hand
     table = _table(drawer.NAME, drawer.TABLE, at_hand, drawer)
     asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
     table = _selected(table, name, asked, control=getattr(drawer, "CONTROL", None))
@@ -159,11 +162,12 @@ def drawn(
         more = {other: each for other, each in more.items() if len(each)}
         numbers = getattr(drawer, "said", facts)(rows, **more)
         figure = drawer.draw(rows, **more)
-        if quick:
+        if measured and quick:
             look.mark(figure, "quick run")
-        caption = " ".join(filter(None, (said, numbers, f"Quick run: {quick}" if quick else "")))
+        caption = " ".join(filter(None, (said, numbers, f"Quick run: {quick}" if measured and quick else "")))
         title = f"{drawer.TITLE}: {words}" if words else drawer.TITLE
-        yield Drawn("-".join([name, *run.values()]), title, caption, figure)
+        slug = re.sub(r"[^\w.-]+", "-", "-".join([name, *run.values()])).strip("-")
+        yield Drawn(slug, title, caption, figure)
 
 
 def _table(name: str, wanted: str, at_hand: Stored, drawer: Any = None) -> pd.DataFrame:

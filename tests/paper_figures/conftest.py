@@ -132,19 +132,21 @@ def synthetic_perceptron(seeds=5) -> pd.DataFrame:
 
 def synthetic_along(surrogates=("constant", "triangle", "fast_sigmoid"), seeds=3) -> pd.DataFrame:
     """A parabola of the step size for each surrogate; 'fast_sigmoid' climbs from the start."""
-    steepness = {"tied": 1.0, "constant": 0.8, "triangle": 0.5, "fast_sigmoid": -0.2}
+    steepness = {"exact": 1.0, "constant": 0.8, "triangle": 0.5, "fast_sigmoid": -0.2}
     return pd.DataFrame(
         {
             "network": "mlp-digits",
             "trained": "tied",
             "surrogate": surrogate,
             "seed": seed,
+            "scale": scale,
             "step_size": step,
-            "loss": 2.0 + 0.05 * seed - steepness[surrogate] * step + 0.4 * step**2,
-            "loss_before": 2.0 + 0.05 * seed,
-            "step_bound": 0.3,
+            "loss": 2.0 + 0.05 * seed - steepness[surrogate] * step + (0.4 + 0.02 * seed) * step**2,
+            "change": -steepness[surrogate] * step + (0.4 + 0.02 * seed) * step**2 + (scale == "normalised"),
+            "bound": 0.3,
         }
-        for surrogate in ("tied", *surrogates)
+        for surrogate in ("exact", *surrogates)
+        for scale in ("raw", "normalised")
         for seed in range(seeds)
         for step in np.geomspace(0.01, 10, 25)
     )
@@ -157,10 +159,11 @@ def synthetic_slice(surrogates=("constant", "triangle", "fast_sigmoid")) -> pd.D
         {
             "network": "mlp-digits",
             "surrogate": surrogate,
-            "x": x,
-            "y": y,
+            "along_gradient": x,
+            "along_surrogate": y,
             "loss": 2.0 - x + 0.5 * x**2 + 0.3 * y**2,
-            "cosine": cosines[surrogate],
+            "direction": cosines[surrogate],
+            "across": (1 - cosines[surrogate] ** 2) ** 0.5,
         }
         for surrogate in surrogates
         for x in np.linspace(-1, 2, 16)

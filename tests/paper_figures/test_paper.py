@@ -4,10 +4,12 @@ import re
 import shutil
 import subprocess
 
+import downslope as ds
 import numpy as np
 import pytest
 from downslope.analysis.errors import Refused
 from downslope.paper_figures import drawing, look
+from downslope.paper_figures.gallery.theory import catalogue, ste
 from downslope.paper_figures.marks.labels import apart
 from downslope.paper_figures.paper import latex, venues
 from matplotlib.text import Text
@@ -21,7 +23,9 @@ def held(every):
     """Tables of one run each, so that every figure is one file."""
     table = every["deviations"]
     one = table[(table["network"] == "mlp-digits") & (table["trained"] == "tied")]
-    return {**every, "deviations": one, "curves": every["curves"].query("network == 'mlp-digits'")}
+    shapes = [ds.SURROGATES[name] for name in FEW]
+    computed = {"shapes": catalogue.shapes(shapes), "ste": ste.curves(shapes)}
+    return {**every, **computed, "deviations": one, "curves": every["curves"].query("network == 'mlp-digits'")}
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +108,10 @@ def test_the_same_data_give_the_same_bytes(held, tmp_path):
     names = ["angle-depth", "along-the-step", "claims"]
     first, second = (drawing.save(names, held, tmp_path / turn) for turn in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    moved = {**held, "along": held["along"].assign(loss=held["along"]["loss"] * 1.01)}
-    third = drawing.save(names, moved, tmp_path / "c")
-    assert [path.read_bytes() for path in first] != [path.read_bytes() for path in third]
+    moved = {**held, "along": held["along"].assign(change=held["along"]["change"] * 1.01)}
+    (third,) = drawing.save(["along-the-step"], moved, tmp_path / "c", formats=["svg"])
+    (before,) = [path for path in first if path.name == third.name]
+    assert third.read_bytes() != before.read_bytes()
 
 
 def test_a_quick_figure_is_marked_and_its_caption_says_so(held, written):
@@ -158,7 +163,7 @@ def test_latex_sets_the_text_where_it_is_asked_to(held, tmp_path, monkeypatch):
     (tmp_path / "type1ec.sty").write_text("")
     monkeypatch.setenv("TEXINPUTS", f"{tmp_path}:")
     monkeypatch.setattr(look.mpl.texmanager.TexManager, "_cache_dir", tmp_path / "cache", raising=False)
-    (path,) = drawing.save(["margin"], held, tmp_path, formats=["pdf"], latex_text=True)
+    (path,) = drawing.save(["perceptron"], held, tmp_path, surrogates=["constant"], formats=["pdf"], latex_text=True)
     data = path.read_bytes()
     assert b"/Type3" not in data
     assert b"DejaVu" not in data

@@ -69,12 +69,14 @@ def check_per_sample(figure, held):
 
 
 def check_along(figure, held):
-    rows, panel = held["along"], panel_of(figure, "triangle")
-    for surrogate in ("tied", "triangle"):
-        means = rows[rows["surrogate"] == surrogate].groupby("step_size")["loss"].mean()
+    rows, panel = held["along"].query("scale == 'raw'"), panel_of(figure, "triangle")
+    for surrogate in ("exact", "triangle"):
+        means = rows[rows["surrogate"] == surrogate].groupby("step_size")["change"].mean()
         close(line(panel, surrogate), [means.index, means])
     plane, wanted = panel_of(figure, "triangle, 60°"), held["slice"]
-    wanted = wanted[wanted["surrogate"] == "triangle"].pivot_table(index="y", columns="x", values="loss")
+    wanted = wanted[wanted["surrogate"] == "triangle"].pivot_table(
+        index="along_surrogate", columns="along_gradient", values="loss"
+    )
     close(plane.collections[0].get_array().reshape(wanted.shape), wanted)
     tips = [text.xy for text in plane.texts]
     close(tips, [(1.5, 0.0), (1.5 * 0.5, 1.5 * 0.75**0.5)])
@@ -163,7 +165,7 @@ CHECKS = {
     "angle-depth": (angle_depth, check_angle_depth, ("angle_degrees", "predicted_cosine", "depth")),
     "layer-step": (layer_step, check_layer_step, ("angle_degrees", "log10_magnitude_ratio")),
     "per-sample": (per_sample, check_per_sample, ("cosine",)),
-    "along-the-step": (along_the_step, check_along, ("loss", "step_size")),
+    "along-the-step": (along_the_step, check_along, ("change", "step_size")),
     "margin": (margin, check_margin, ("certified", "attacked", "kappa", "kappa_star")),
     "training": (training, check_training, ("loss",)),
     "jamming": (jamming, check_jamming, ("cosine", "snr", "predicted_cosine", "predicted_snr", "averaged")),
@@ -313,6 +315,6 @@ def test_a_finite_spread_is_never_moved(held):
 
 
 def test_along_the_step_needs_the_exact_step(held):
-    with pytest.raises(ds.analysis.errors.Refused, match="no surrogate 'tied' to draw"):
-        along_the_step.draw(held["along"][held["along"]["surrogate"] != "tied"])
+    with pytest.raises(ds.analysis.errors.Refused, match="no surrogate 'exact' to draw"):
+        along_the_step.draw(held["along"][held["along"]["surrogate"] != "exact"])
     assert len(along_the_step.draw(held["along"]).axes) == 3  # no slice, no panel for one

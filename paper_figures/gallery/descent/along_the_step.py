@@ -8,40 +8,48 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ... import look, tables
 from ...marks import spread
 
 NAME, TITLE = "along-the-step", "The loss along the step"
 TABLE, ONE_RUN = "along", True
-CONTROL = "tied"
+CONTROL = "exact"
 """The rows of the step along minus g: they are always needed."""
 COLUMNS = tables.columns(
     "network",
-    surrogate="name of the surrogate; tied: the step along minus g",
+    surrogate="name of the surrogate; exact: the step along minus g",
     step_size="eta in theta - eta g~, above 0",
-    loss="on the batch after the step",
-    loss_before="on the batch before it",
+    change="of the loss on the batch, after the step less before it",
 )
-OPTIONAL = tables.columns("trained", "seed", step_bound="step size up to which smoothness proves descent")
+OPTIONAL = tables.columns(
+    "trained",
+    "seed",
+    scale="raw, or normalised: where there are both, the raw rows are drawn",
+    bound="step size below which smoothness says that the step descends, from an estimated constant",
+)
 MORE = {
     "slice": tables.columns(
         "network",
         "surrogate",
-        x="coordinate along minus g, in its length",
-        y="coordinate across it, towards minus g~, in the same unit",
-        loss="on the batch",
-        cosine="of g and g~: the direction of minus g~ in the plane",
+        along_gradient="coordinate along -g/|g|, in the parameters' units",
+        along_surrogate="coordinate across it, towards -g~, in the same unit",
+        loss="on the batch; missing where there is no plane",
+        direction="cosine of the angle from -g to -g~",
+        across="its sine",
     )
 }
 
 
 def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
-    """Loss on the batch after one step of size η: along the exact gradient (black) and along the surrogate gradient
-    (colour); the dotted line is the loss before the step. Lines are means over seeds, bands the 95% confidence interval
-    (Student's t); the tick on the axis is the step size up to which smoothness proves descent, where it is known. Where
-    slices are drawn below: the loss of one run on the plane of both gradients, darker is lower, the white line is the
-    loss before the step, the black arrow minus g, the coloured one minus the surrogate gradient.
+    """Change of the loss on the batch after one step of size η: along minus the exact gradient (black) and along minus
+    the surrogate gradient (colour); below the dotted line the step descends. Lines are means over seeds, bands the 95%
+    confidence interval (Student's t), interpolated to common step sizes where those of the runs differ; the tick on the
+    axis is the median step size below which smoothness says that the step descends, where it is known (its constant is
+    an estimate). Where slices are drawn below: the loss of one run on the plane of both gradients, darker is lower, the
+    white line is the loss before the step, the black arrow minus g, the coloured one minus the surrogate gradient, with
+    the angle between them.
 
     Args:
         table: a row a step size, of one network, with the columns of `COLUMNS`; those of the step along minus g have
@@ -54,6 +62,7 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
     """
     tables.require(table, COLUMNS, figure=NAME)
     tables.one_run(table, figure=NAME)
+    table = steps(table)
     exact = tables.select(table, figure=NAME, surrogate=CONTROL)
     surrogates = table[table["surrogate"] != CONTROL]
     tables.require(surrogates, COLUMNS, figure=NAME)
@@ -61,6 +70,7 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
     planes: list[str] = []
     if slice is not None:
         tables.require(slice, MORE["slice"], figure=NAME)
+        slice = slice[slice["loss"].notna()]
         planes = tables.in_order(slice["surrogate"], tables.catalogue())
     across = look.across(max(len(shown), len(planes)), 0.95)
     down, below = -(-len(shown) // across), -(-len(planes) // across)
@@ -75,12 +85,12 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
                 continue
             _line(panel, exact, CONTROL)
             _line(panel, table[table["surrogate"] == shown[place]], shown[place])
-            panel.axhline(_before(table), color=look.MUTED, linewidth=0.6, linestyle=(0, (1, 1)), zorder=1)
+            panel.axhline(0, color=look.MUTED, linewidth=0.6, linestyle=(0, (1, 1)), zorder=1)
             panel.set_title(look.words(shown[place]), fontsize=look.SMALLEST)
             panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
         _limits(panels[0, 0], table)
         parts[0].supxlabel("step size η", fontsize=7)
-        parts[0].supylabel("loss", fontsize=7)
+        parts[0].supylabel("change of the loss", fontsize=7)
         if slice is not None and planes:
             _planes(parts[1], slice, planes, across)
         look.legend(figure, _legend())
@@ -88,31 +98,57 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
 
 
 def said(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> str:
-    """How many runs, and for how many surrogates some step size tried lowers the loss."""
-    surrogates = table[table["surrogate"] != CONTROL]
-    lowest = surrogates.groupby("surrogate")[["loss", "loss_before"]].agg({"loss": "min", "loss_before": "mean"})
-    falling = int((lowest["loss"] < lowest["loss_before"]).sum())
+    """How many runs, for how many surrogates some step size tried lowers the loss, and where there is no slice."""
+    table = steps(table)
+    lowest = table[table["surrogate"] != CONTROL].groupby("surrogate")["change"].min()
     sizes = table["step_size"]
+    missing = [] if slice is None else sorted(set(lowest.index) - set(slice.loc[slice["loss"].notna(), "surrogate"]))
+    none = f" No slice of {', '.join(look.words(name) for name in missing)}." if missing else ""
     return (
-        f"{spread.seeds(table)}; {sizes.nunique()} step sizes from {sizes.min():.2g} to {sizes.max():.2g}. Some step "
-        f"lowers the loss for {falling} of {len(lowest)} surrogates."
+        f"{spread.seeds(table)}; step sizes from {sizes.min():.2g} to {sizes.max():.2g}. Some step of these lowers the "
+        f"loss for {int((lowest < 0).sum())} of {len(lowest)} surrogates.{none}"
     )
 
 
-def _before(table: pd.DataFrame) -> float:
-    return float(table["loss_before"].astype(float).mean())
+def steps(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the steps as they are taken, those with a change."""
+    raw = table[table["scale"] == "raw"] if "scale" in table.columns and table["scale"].nunique() > 1 else table
+    return raw[raw["change"].notna()]
+
+
+def common(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows at step sizes that all seeds share: each seed's change interpolated over log eta where they differ.
+
+    >>> rows = pd.DataFrame({"seed": [0, 0, 1, 1], "step_size": [1.0, 100, 10, 1000], "change": [0.0, 2, 5, 7]})
+    >>> common(rows)[["seed", "step_size", "change"]].round(3).values.tolist()
+    [[0.0, 10.0, 1.0], [0.0, 100.0, 2.0], [1.0, 10.0, 5.0], [1.0, 100.0, 6.0]]
+    """
+    if "seed" not in rows.columns or rows.groupby("step_size")["seed"].nunique().eq(rows["seed"].nunique()).all():
+        return rows
+    runs = {seed: run.groupby("step_size")["change"].mean() for seed, run in rows.groupby("seed")}
+    low, high = max(run.index.min() for run in runs.values()), min(run.index.max() for run in runs.values())
+    every = np.unique(rows["step_size"])
+    at = every[(every >= low) & (every <= high)]
+    at = at[:: max(1, len(at) // 40)]
+    parts = [
+        pd.DataFrame({"seed": seed, "step_size": at, "change": np.interp(np.log(at), np.log(run.index), run)})
+        for seed, run in runs.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _line(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
     style = look.style(surrogate)
     colour = look.INK if surrogate == CONTROL else style.colour
-    found = spread.over_seeds(rows, ["step_size"], "loss")
+    found = spread.over_seeds(common(rows), ["step_size"], "change")
     low, high = found["mean"] - found["half"], found["mean"] + found["half"]
     panel.fill_between(found.index, low, high, color=colour, alpha=0.2, linewidth=0)
-    marker = {} if surrogate == CONTROL else {"marker": style.marker, "markersize": 2, "markevery": 3}
+    marker = (
+        {} if surrogate == CONTROL else {"marker": style.marker, "markersize": 2, "markevery": max(1, len(found) // 8)}
+    )
     panel.plot(found.index, found["mean"], color=colour, linewidth=0.9, label=surrogate, **marker)  # type: ignore[arg-type]
-    if "step_bound" in rows.columns and rows["step_bound"].notna().any():
-        bound = float(rows["step_bound"].median())
+    if "bound" in rows.columns and rows["bound"].notna().any():
+        bound = float(rows["bound"].median())
         panel.plot(
             [bound], [0.03], "|", transform=panel.get_xaxis_transform(), color=colour, markersize=6, label="bound"
         )
@@ -120,12 +156,14 @@ def _line(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
 
 def _limits(panel: Axes, table: pd.DataFrame) -> None:
     """Losses far above the start would flatten what matters: the axis ends where a climb is plain to see."""
-    before, lowest = _before(table), float(table["loss"].min())
-    drop = max(before - lowest, 1e-12)
+    means = table.groupby(["surrogate", "step_size"])["change"].mean()
+    drop = max(-float(means.min()), 1e-12)
     panel.set_xscale("log")
     panel.set_xlim(table["step_size"].min(), table["step_size"].max())
-    panel.set_ylim(lowest - 0.1 * drop, before + 0.6 * drop)
+    panel.set_ylim(-1.15 * drop, 0.6 * drop)
     panel.locator_params(axis="y", nbins=4)
+    panel.xaxis.set_major_locator(LogLocator(numticks=4))
+    panel.xaxis.set_minor_locator(NullLocator())
 
 
 def _planes(part: object, table: pd.DataFrame, planes: list[str], across: int) -> None:
@@ -139,25 +177,24 @@ def _planes(part: object, table: pd.DataFrame, planes: list[str], across: int) -
         if "seed" in rows.columns:
             rows = rows[rows["seed"] == rows["seed"].iloc[0]]
         _plane(panel, rows, planes[place])
-    part.supxlabel("along −g (in lengths of g)", fontsize=7)  # type: ignore[attr-defined]
+    part.supxlabel("along minus g (in the parameters' units)", fontsize=7)  # type: ignore[attr-defined]
     part.supylabel("across", fontsize=7)  # type: ignore[attr-defined]
 
 
 def _plane(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
-    grid = rows.pivot_table(index="y", columns="x", values="loss")
+    grid = rows.pivot_table(index="along_surrogate", columns="along_gradient", values="loss")
     x, y, loss = grid.columns.to_numpy(float), grid.index.to_numpy(float), grid.to_numpy(float)
     panel.pcolormesh(x, y, loss, cmap="mako", shading="nearest", rasterized=True)
     at_start = float(loss[np.abs(y).argmin(), np.abs(x).argmin()])
     if np.nanmin(loss) < at_start < np.nanmax(loss):
         panel.contour(x, y, loss, levels=[at_start], colors="white", linewidths=0.7)
     reach = 0.75 * float(x.max())
-    cosine = float(rows["cosine"].iloc[0])
-    sine = float(np.sqrt(max(0.0, 1 - cosine**2)))
+    cosine, sine = float(rows["direction"].iloc[0]), float(rows["across"].iloc[0])
     for (along, over), colour in (((1.0, 0.0), "black"), ((cosine, sine), look.style(surrogate).colour)):
         halo = [withStroke(linewidth=2, foreground="white")]
         arrow = {"arrowstyle": "->", "color": colour, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
         panel.annotate("", (reach * along, reach * over), (0, 0), arrowprops={**arrow, "path_effects": halo})
-    degrees = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    degrees = np.degrees(np.arctan2(sine, cosine))
     panel.set_title(f"{look.words(surrogate)}, {degrees:.0f}°", fontsize=look.SMALLEST)
     panel.set_aspect("equal")
     panel.locator_params(nbins=3)

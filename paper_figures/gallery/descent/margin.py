@@ -17,23 +17,26 @@ COLUMNS = tables.columns(
     "network",
     "surrogate",
     place="where the activation runs, as text; one panel each",
-    certified="kappa up to which every replacement descends (certified lower bound)",
+    certified="kappa up to which every replacement of this and the later activations descends (lower bound)",
     attacked="kappa at which one was found that does not (upper bound); inf where none was found",
     kappa="largest over smallest factor of the surrogate on this batch, relative to the own derivative; may be inf",
-    standing="inside, outside or undecided: whether its factors, as they are, descend",
+    standing="inside, outside or undecided: where its spread lies against the bounds",
 )
-OPTIONAL = tables.columns("trained", "depth", kappa_star="the exact margin where it is known; inf where nothing turns")
+OPTIONAL = tables.columns(
+    "trained", "depth", kappa_star="the exact margin of this activation replaced alone; inf where nothing turns"
+)
 STANDINGS = {"inside": "full", "undecided": "left", "outside": "none"}
 """How a marker is filled."""
 _SURE, _OPEN = "#cfe8d5", "#e4e4e4"
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """How unequal positive factors may be before the step stops descending, at each activation: up to the certified
-    bound (green) every replacement descends, beyond the attacked bound (red) one was found that does not, between them
-    (grey) nothing is known; the line is the exact margin κ* where it is known. Markers are the spread κ that each
-    surrogate has on this batch: filled where its factors are inside, open where they are outside, half-filled where
-    that is undecided. Arrows: beyond the axis. The range of the bounds is all the uncertainty there is: no sampling.
+    """How unequal positive factors may be before the step of a layer stops descending, at each activation: up to the
+    certified bound (green) every replacement of this and the later ones descends, beyond the attacked bound (red) one
+    was found that does not, between them (grey) nothing is known; the line is the exact margin κ* of this one replaced
+    alone. Markers are the spread κ that each surrogate has on this batch: filled where its factors are inside, open
+    where they are outside, half-filled where that is undecided. Arrows: beyond the axis. The range of the bounds is all
+    the uncertainty there is: no sampling.
 
     Args:
         table: a row a place and surrogate, of one network, with the columns of `COLUMNS` and, where they are known, of

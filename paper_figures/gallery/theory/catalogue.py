@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,11 @@ def shapes(surrogates: Iterable[Surrogate] | Mapping[str, Surrogate] = SURROGATE
 
 def made() -> pd.DataFrame:
     """The whole catalogue."""
+    return _whole().copy()
+
+
+@cache
+def _whole() -> pd.DataFrame:
     return shapes()
 
 

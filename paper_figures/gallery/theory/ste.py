@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,11 @@ _THETA = np.linspace(0, 90, 31)
 
 def made() -> pd.DataFrame:
     """The curves of the whole catalogue."""
+    return _whole().copy()
+
+
+@cache
+def _whole() -> pd.DataFrame:
     return curves(SURROGATES.values())
 
 
