@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..arithmetic import masked, paired, plain
 from ..arithmetic.wide.pairs import Pair
-from ..steps.forms import bounded, canonical, saturating
+from ..steps.forms import bounded, canonical, positive_part, saturating
 from ..steps.program import Program
 from ..steps.writer import checked, noise_of, program
 from . import accurate, probe
@@ -89,12 +89,14 @@ def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
         Refused: the formula holds what cannot be evaluated, or has no real value somewhere on the line.
     """
     formula = canonical(checked(formula))
-    codes = list(dict.fromkeys(program(form) for form in (formula, bounded(formula), saturating(formula))))
+    forms = (formula, bounded(formula), saturating(formula))
+    codes = list(dict.fromkeys(program(form) for form in forms))
     points = probe.points(codes, dtype)
     generator = torch.Generator().manual_seed(1)
     noise = [draw(symbol, points.shape, points.device, generator) for symbol in noise_of(formula)]
     right = accurate.values(formula, dtype, [points.to(torch.float64), *noise])
-    for rung, plan, variants in _rungs(codes, dtype):
+    first = program(positive_part(formula))
+    for rung, plan, variants in _rungs(list(dict.fromkeys((first, *codes))), dtype):
         for variant in variants(plan, points, noise, right):
             if bool(near(variant(points, *noise), right).all()):
                 return Choice(rung, InParts(variant, _PARTS[dtype.itemsize if rung == "plain" else 8]))
@@ -119,8 +121,8 @@ _Rung = tuple[str, Plan, Callable[..., Iterator[Plan]]]
 def _rungs(codes: Sequence[Program], dtype: torch.dtype) -> Iterator[_Rung]:
     """Rung, plan, and what is tried of the plan."""
     if dtype.itemsize == 2:
-        if all(step.operation in plain.SAME_EVERYWHERE for step in codes[0].steps):
-            yield from _in_floats("plain", codes[:1], dtype)
+        same = [code for code in codes[:2] if all(step.operation in plain.SAME_EVERYWHERE for step in code.steps)]
+        yield from _in_floats("plain", same, dtype)
         if len(codes[0].inputs) == 1:
             return  # a table is as fast, and every entry of it is right
     if dtype == torch.float32:
@@ -139,6 +141,8 @@ def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Itera
                 for within, guarded in product((False, True), (False, True)):
                     yield rung, _in_one_dtype(run, dtype, guarded, within), _as_it_is
             run = code.bind(partial(plain.arithmetic, dtype=dtype))
+            if code.steps and code.steps[-1].operation != "number":  # else the value is an input, or no tensor
+                yield rung, _in_one_dtype(run, dtype, guarded=False), _as_it_is
             yield rung, _in_one_dtype(run, dtype), _variants
         except plain.Unfit:
             continue

@@ -158,6 +158,19 @@ def _one_fraction(expr: sp.Add) -> sp.Expr:
     return sp.factor(rational).xreplace({power: sp.exp(exponent)})
 
 
+def positive_part(formula: sp.Expr) -> sp.Expr:
+    """``a - b |v|`` where it is positive, else 0, as its maximum with 0: without a comparison."""
+    if not (isinstance(formula, sp.Piecewise) and len(formula.args) == 2 and formula.args[1] == (0, True)):
+        return formula
+    value, condition = formula.args[0]
+    if not (isinstance(condition, sp.LessThan | sp.StrictLessThan) and isinstance(condition.lhs, sp.Abs)):
+        return formula
+    size = sp.Dummy(nonnegative=True)
+    line = value.xreplace({condition.lhs: size})
+    falling = line.free_symbols == {size} and line.diff(size).is_negative and not line.diff(size).free_symbols
+    return sp.Max(value, 0) if falling and line.subs(size, condition.rhs) == 0 else formula
+
+
 def bounded(formula: sp.Expr, done: frozenset[sp.Expr] = frozenset()) -> sp.Expr:
     """The formula with each ``exp(x)`` that grows written in ``exp(-|x|)``, by cases of the sign of ``x``."""
     if isinstance(formula, sp.Piecewise):
