@@ -14,6 +14,7 @@ from ....analysis.gradients.table import provenance
 from ..grid import Grid
 from ..job import Job, Record, jobs
 from ..results.present import document
+from ..results.tidy import keep
 from ..store.folder import SCHEMA, Folder, opened
 from .processes import Done, here, workers
 
@@ -93,6 +94,7 @@ def complete(
         seconds = {job.key: store.seconds(job) for job in wanted}
         records = tuple(ordered[cell] for cell in grid.cells())
         store.publish(document(grid, records))
+        keep(store.path, grid, records, how.device)
         return Ran(grid, records, seconds, len(missing), store.strangers(wanted))
 
 

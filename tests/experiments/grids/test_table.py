@@ -5,14 +5,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from downslope.__main__ import app
+from downslope.analysis.gradients.table import read
 from downslope.experiments.grids.cell import Cell
 from downslope.experiments.grids.grid import Block, Grid
+from downslope.experiments.grids.grid import grid as named
 from downslope.experiments.grids.job import Record
-from downslope.experiments.grids.results import present
+from downslope.experiments.grids.results import present, tidy
 from downslope.experiments.grids.results.alignment import correlations, sentence
 from downslope.experiments.grids.results.sentences import sentences
 from downslope.experiments.grids.results.statistics import Mean, Paired, holm, mean, paired
 from downslope.experiments.grids.results.table import table, verdict
+from downslope.experiments.grids.running.run import complete
+from typer.testing import CliRunner
 
 RULES = ("tied", "constant", "rectangle", "triangle")
 GRID = Grid(
@@ -204,3 +209,24 @@ def test_the_document_is_in_the_order_of_the_grid_and_holds_no_time():
     assert [each["cell"]["rule"] for each in said["cells"]] == [cell.rule for cell in GRID.cells()]
     assert "seconds" not in str(said)
     assert '"times"' in present.as_json(GRID, FOUND, {"key": 1.0})
+
+
+def test_the_tidy_tables_hold_the_records():
+    runs = tidy.runs([*planted(0.3)[:3], replace(planted(0.3)[3], diverged=1)])
+    assert runs["alignment"].round(6).tolist() == [1.0, 0.1, 0.2, 0.3]
+    assert runs["final_accuracy"].isna().tolist() == [False, False, False, True]
+    assert runs["rule"].tolist()[:2] == ["tied", "triangle(width=1)"]
+    assert tidy.runs(FOUND)["alignment"].isna().all()
+
+
+def test_a_figure_can_be_drawn_from_a_run_folder(tmp_path):
+    wanted = named("suc-ones").quick().varied(epochs=2, rules=["tied", "constant"], stages="0,end")
+    complete(wanted, tmp_path / "runs")
+    curves, runs = (read(tmp_path / "runs" / f"{name}.parquet") for name in ("curves", "grid"))
+    assert sorted(set(curves["trained"])) == ["constant", "tied"]
+    assert len(curves) == 2 * 2 * 3 * 2
+    assert runs["alignment"].notna().all()
+    arguments = ["figures", "training", "--data", str(tmp_path / "runs"), "--out", str(tmp_path / "drawn")]
+    drawn = CliRunner().invoke(app, [*arguments, "--format", "svg"], catch_exceptions=False)
+    assert drawn.exit_code == 0
+    assert (tmp_path / "drawn/training.svg").exists()
