@@ -50,7 +50,7 @@ def untouched(model: nn.Module, owned: Sequence[nn.Parameter], seed: int) -> Ite
                     buffer.copy_(held)
         # torch.manual_seed would also note, with a traceback each time, to seed the devices that are not in use.
         torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.manual_seed_all(seed)
 
     with torch.random.fork_rng(devices=devices), torch.enable_grad():

@@ -47,7 +47,7 @@ class _Triangle(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
         """Times max(0, 1 - |u|)."""
-        (u,) = ctx.saved_tensors
+        u: Tensor = ctx.saved_tensors[0]
         return upstream * (1 - u.abs()).clamp_min(0)
 
 
@@ -98,7 +98,7 @@ class Problem:
         """By gradients formed for ``chunk`` samples at a time."""
         exact, turned = _per_sample(self.native), _per_sample(self.surrogate)
         parts = []
-        for x, y in zip(self.x.split(chunk), self.y.split(chunk), strict=True):
+        for x, y in zip(torch.split(self.x, chunk), torch.split(self.y, chunk), strict=True):
             parts.append(_angles(turned(x, y), exact(x, y)))
         return {layer: torch.cat([part[layer] for part in parts]) for layer in parts[0]}
 

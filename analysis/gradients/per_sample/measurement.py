@@ -125,7 +125,7 @@ def comparison(
         along = Chain.of(setting, activations)
         if along is not None:
             found, criterion = _along(setting, along, activations, chosen, draws, seed)
-            unreached = []
+            unreached: list[str] = []
         else:
             with eagerly(model):
                 found, criterion, unreached = _through(setting, again, activations, chosen, draws, seed)
@@ -268,7 +268,7 @@ def _same(one: Outputs, other: Outputs) -> None:
 
 def _random_state(state: tuple[Tensor, list[Tensor]] | None = None) -> tuple[Tensor, list[Tensor]]:
     """Torch's random state, put back first where one is given: a loss that draws then draws the same."""
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     if state is not None:
         torch.set_rng_state(state[0])
         if cuda:

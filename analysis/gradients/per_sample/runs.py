@@ -88,7 +88,7 @@ class Criterion:
     def at(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The derivative by other outputs."""
         leaves, value = self._value(tensors)
-        found = torch.autograd.grad(value, leaves, allow_unused=True)
+        found: Sequence[Tensor | None] = torch.autograd.grad(value, leaves, allow_unused=True)
         return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
 
     def _value(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -145,7 +145,9 @@ class Run:
         """One sample's gradient by these parameters: a backward of the whole batch with the other samples masked."""
         mask = torch.zeros(len(self._outputs[0]), device=self._outputs[0].device)
         mask[sample] = 1
-        found = torch.autograd.grad(self.value(mask), list(parameters), retain_graph=True, allow_unused=True)
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            self.value(mask), list(parameters), retain_graph=True, allow_unused=True
+        )
         return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 

@@ -30,8 +30,8 @@ class Layout:
     def split(self, rows: Tensor) -> Tensor:
         """[N, ...] to [samples, positions, ...]."""
         if self.first:
-            return rows.unflatten(0, (self.samples, -1))
-        return rows.unflatten(0, (-1, self.samples)).transpose(0, 1)
+            return rows.reshape(self.samples, -1, *rows.shape[1:])
+        return rows.reshape(-1, self.samples, *rows.shape[1:]).transpose(0, 1)
 
 
 class Map:
@@ -107,7 +107,8 @@ class Convolution(Map):
 
     def signals(self, error: Tensor) -> Tensor:  # noqa: D102
         groups = self.node._saved_groups
-        parts = error.flatten(3).unflatten(2, (groups, -1))  # [B, m, G, O, P]
+        samples, calls, channels = error.shape[:3]
+        parts = error.reshape(samples, calls, groups, channels // groups, -1)  # [B, m, G, O, P]
         return parts.permute(0, 2, 1, 4, 3).flatten(2, 3)
 
 
@@ -117,7 +118,8 @@ class Gains(Map):
     def signals(self, error: Tensor) -> Tensor:  # noqa: D102
         return error.flatten(3).permute(0, 2, 1, 3).flatten(2).unsqueeze(-1)
 
-    features = signals
+    def features(self, given: Tensor) -> Tensor:  # noqa: D102
+        return self.signals(given)
 
 
 class LayerGains(Gains):
@@ -149,11 +151,10 @@ class GroupGains(BatchGains):
 
     def inputs(self) -> Tensor:  # noqa: D102
         node = self.node
-        given = node._saved_input.detach()
+        given: Tensor = node._saved_input.detach()
         grouped = given.reshape(*node._saved_result1.shape, -1)
-        return ((grouped - node._saved_result1[..., None]) * node._saved_result2[..., None]).reshape(
-            *given.shape[:2], -1
-        )
+        normal: Tensor = (grouped - node._saved_result1[..., None]) * node._saved_result2[..., None]
+        return normal.reshape(*given.shape[:2], -1)
 
 
 class Rows(Map):

@@ -99,7 +99,7 @@ class Call:
             return self.signals(self.errors[0], here).unsqueeze(0)
         assert self.layout is not None
         rows = torch.stack([self.layout.split(error)[here] for error in self.errors])
-        return self.map.signals(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+        return _split(self.map.signals(rows.flatten(0, 1)), rows.shape[:2])
 
     def features(self, here: slice) -> Tensor:
         """[B, G, T, I] of some samples."""
@@ -133,3 +133,7 @@ def products_of(unit: Unit, calls: Sequence[Call]) -> Products:
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim)
+
+
+def _split(joined: Tensor, sizes: Sequence[int]) -> Tensor:
+    return joined.reshape(*sizes, *joined.shape[1:])
