@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import sympy as sp
-
 if TYPE_CHECKING:
     from ..surrogate import Surrogate
 
@@ -34,4 +32,4 @@ def ratio(first: Surrogate, second: Surrogate) -> float | None:
     (height,) = apart
     if height in first.factor.diff(height).free_symbols or first.factor.subs(height, 0) != 0:
         return None
-    return float(sp.sympify(mine[height]) / other[height])
+    return float(mine[height] / other[height])
