@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -58,12 +59,15 @@ def draw(table: pd.DataFrame, *, grid: pd.DataFrame | None = None, split: str = 
         figure = look.figure(sum(heights))
         parts = figure.subfigures(2, 1, height_ratios=heights) if runs else [figure.subfigures(1, 1)]
         panels = parts[0].subplots(2, len(networks), sharex="col", sharey="row", squeeze=False)
+        ends = {}
         for column, network in enumerate(networks):
             of_network = table[table["network"] == network]
             for row, measure in enumerate(_MEASURES):
-                _panel(panels[row, column], of_network, measure, rules, labelled=column == 0)
+                ends[row, column] = _panel(panels[row, column], of_network, measure, rules, labelled=column == 0)
             panels[0, column].set_title(network)
             panels[1, column].set_xlabel("epoch")
+        for (row, column), of_panel in ends.items():
+            _name(panels[row, column], list(_MEASURES)[row], of_panel)
         if runs:
             _grid(parts[1], runs, across)
     return figure
@@ -118,8 +122,8 @@ def _marker(rule: str) -> tuple[str, str]:
     return (look.INK, "*") if name == TIED else (look.style(name).colour, look.style(name).marker)
 
 
-def _panel(panel: Axes, runs: pd.DataFrame, measure: str, rules: list[str], *, labelled: bool) -> None:
-    label, scale, form = _MEASURES[measure]
+def _panel(panel: Axes, runs: pd.DataFrame, measure: str, rules: list[str], *, labelled: bool) -> dict[str, float]:
+    label, scale, _ = _MEASURES[measure]
     ends: dict[str, float] = {}
     for rule in rules:
         of_rule = runs[runs["trained"] == rule]
@@ -137,16 +141,30 @@ def _panel(panel: Axes, runs: pd.DataFrame, measure: str, rules: list[str], *, l
         panel.set_ylabel(label)
     panel.set_xlim(0, runs["epoch"].max())
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    for place, rule in enumerate(sorted(ends, key=ends.__getitem__, reverse=True)):
-        # Beside the curves' ends, one under the other: labels at the ends themselves would cover each other.
+    return ends
+
+
+def _name(panel: Axes, measure: str, ends: dict[str, float]) -> None:
+    """Names and last values, one under the other in the corner where the fewest points of the curves lie."""
+    form, wide, high = _MEASURES[measure][2], 0.42, 0.06 + 0.1 * len(ends)
+    place = panel.transData + panel.transAxes.inverted()
+    points = np.vstack([place.transform(line.get_xydata()) for line in panel.get_lines()])
+
+    def crowd(corner: tuple[int, int]) -> int:
+        x, y = np.abs(points - corner).T
+        return int(((x < wide) & (y < high)).sum())
+
+    right, top = min(((1, 1), (1, 0), (0, 0), (0, 1)), key=crowd)
+    for row, rule in enumerate(sorted(ends, key=ends.__getitem__, reverse=True)):
+        from_top = row if top else len(ends) - 1 - row
         panel.annotate(
             f"{rule} {form.format(ends[rule])}",
-            (0.98, 0.95 if measure == "loss" else 0.05 + 0.11 * (len(ends) - 1)),
+            (0.98 if right else 0.02, 0.96 if top else 0.04),
             xycoords="axes fraction",
-            xytext=(0, -9 * place),
+            xytext=(0, (-9 if top else 9) * from_top),
             textcoords="offset points",
-            ha="right",
-            va="top" if measure == "loss" else "center",
+            ha="right" if right else "left",
+            va="top" if top else "bottom",
             color=_marker(rule)[0],
             fontsize=look.SMALLEST,
         )

@@ -1,0 +1,92 @@
+"""`downslope figures` as a user calls it: what it writes, leaves out, measures itself and refuses."""
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import downslope.__main__ as command
+import pytest
+from downslope.experiments.studies import gallery
+from downslope.paper_figures import drawing
+
+
+def called(patch, capture, *arguments):
+    """Calls the command line in this process: (exit code, stdout, stderr)."""
+    patch.setattr(sys, "argv", ["downslope", "figures", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    said = capture.readouterr()
+    return ended.value.code or 0, said.out, said.err
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    return partial(called, monkeypatch, capsys)
+
+
+@pytest.fixture
+def folder(every, tmp_path):
+    for name in ("perceptron", "margins", "samples"):
+        every[name].to_parquet(tmp_path / f"{name}.parquet")
+    return tmp_path
+
+
+def test_a_named_figure_is_written_in_the_venues_width(run, folder):
+    out = folder / "figures"
+    code, said, _ = run("margin", "--data", folder, "--out", out, "--venue", "icml-column", "--format", "tex")
+    assert (code, said) == (0, f"{out / 'margin-mlp-digits.tex'}\n")
+    assert "[width=3.2500in]{margin-mlp-digits.pdf}" in (out / "margin-mlp-digits.tex").read_text()
+
+
+def test_what_has_no_table_is_left_out_and_named(run, folder):
+    code, said, err = run("--data", folder, "--out", folder / "figures", "--format", "tex")
+    assert code == 0
+    names = {Path(line).stem for line in said.splitlines()}
+    assert {"perceptron", "margin-mlp-digits", "per-sample-mlp-digits-tied", "claims", "claims-table"} <= names
+    assert "downslope: jamming is not drawn: there is no table 'jamming' (jamming.parquet).\n" in err
+    code, said, _ = run("--data", folder, "--out", folder / "figures", "--format", "tex", "--json")
+    record = json.loads(said)
+    assert record["left_out"]["training"] == "there is no table 'curves' (curves.parquet)"
+    assert record["quick"] is False
+    code, _, err = run("jamming", "--data", folder, "--out", folder / "figures")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "the figure 'jamming' is drawn from the table 'jamming' (jamming.parquet), which is not at hand" in err
+
+
+def test_surrogates_layers_and_stages_select(run, folder):
+    chosen = ("--surrogates", "triangle", "--layers", "0", "--stages", "end")
+    code, _, _ = run("per-sample", "--data", folder, "--out", folder / "figures", "--format", "tex", *chosen)
+    assert code == 0
+    said = (folder / "figures" / "per-sample-mlp-digits-tied.tex").read_text()
+    assert "1 of 128" not in said  # the undefined cosine is the constant's
+    assert "0 of 128 cosines undefined" in said
+    code, _, err = run("per-sample", "--data", folder, "--out", folder / "figures", "--stages", "begin")
+    assert code == 2
+    assert "has no stage 'begin' to draw" in err
+    code, _, err = run("claims", "--data", folder, "--out", folder / "figures", "--layers", "0")
+    assert code == 2
+    assert "--layer 0: nothing to select, as none of claims has a layer" in err
+
+
+def test_without_data_small_measurements_are_made_and_marked(run, every, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "tables", lambda progress: {"perceptron": every["perceptron"]})
+    code, said, _ = run("perceptron", "ste", "--out", tmp_path, "--format", "tex", "--json")
+    assert code == 0
+    assert json.loads(said)["quick"] is True
+    assert f"Quick run: {gallery.QUICKLY}" in (tmp_path / "perceptron.tex").read_text()
+    assert "Quick run" not in (tmp_path / "ste.tex").read_text()
+
+
+@pytest.mark.parametrize("name", ["angle-dept", "claims-tables"])
+def test_an_unknown_figure_is_met_with_the_near_ones(name, run, folder):
+    code, _, err = run(name, "--data", folder, "--out", folder / "figures")
+    assert code == 2
+    assert f"there is no figure {name!r}: did you mean " in err
+
+
+def test_the_small_measurements_hold_every_table_of_the_gallery():
+    """What the study gives and what the theory gives is what the figures ask for."""
+    wanted = {drawer.TABLE for drawer in drawing.figures().values() if not hasattr(drawer, "made")}
+    given = {"deviations", "curves", "samples", "along", "slice", "margins", "jamming", "perceptron"}
+    assert wanted <= given
