@@ -255,10 +255,10 @@ def report(
         tables = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
         how = study.QUICKLY if quick else ""
         few = gallery.GLANCE if quick else gallery.QUICK
-        further = gallery.tables(few, progress=bar("further figures", len(list(few.runs()))))
+        further = gallery.tables(few, progress=bar("further figures", 1 + len(list(few.runs()))))
         short = {name: few.shortened(name) for name in further} | dict.fromkeys(("deviations", "curves"), how)
         short["claims"] = "a small share of each search." if quick else ""
-        tables = further | tables
+        tables |= {name: table for name, table in further.items() if name not in tables}
         shown = pictures.pictures(tables, folder=str(out), quick=short, progress=drawn)
         records = checked()
     command = f"downslope report --out {out}{' --quick' * quick}"

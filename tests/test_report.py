@@ -1,5 +1,6 @@
 """`downslope report`, `measure` and `figures` as a user calls them: what they write, print and refuse."""
 
+import html
 import io
 import json
 import re
@@ -17,12 +18,13 @@ from downslope.analysis.surrogates.checks import beside
 from downslope.analysis.surrogates.checks.present import Checked, check_target
 from downslope.analysis.surrogates.checks.record import Outcome, Record
 from downslope.experiments import study
+from downslope.experiments.studies import gallery, perceptron
 from downslope.paper_figures.report import page as sections
 from downslope.paper_figures.report import pictures
 from downslope.paper_figures.report.catalogue import conformance
 from downslope.proofs import verify as referee
 
-TABLES = ["checks.parquet", "claims.parquet", "curves.parquet", "deviations.parquet"]
+TABLES = [f"{name}.parquet" for name in ("checks", "claims", "curves", "deviations", "perceptron")]
 CHECKED = ("triangle", "swish_sign")
 
 
@@ -48,6 +50,8 @@ def made_tiny(patch):
 
     patch.setattr(referee, "verify", few)
     patch.setattr(beside, "checking", partial(beside.checking, CHECKED))
+    units = perceptron.Plan(features=(2, 4), seeds=(0, 1), samples=20)
+    patch.setattr(gallery, "tables", lambda plan, progress: {"perceptron": perceptron.perceptron(units)})
 
 
 @pytest.fixture
@@ -111,6 +115,15 @@ def test_the_page_says_what_the_tables_hold(report):
     last = curves[(curves["epoch"] == 2) & (curves["split"] == "test") & (curves["network"] == "mlp-digits")]
     tied = last[last["trained"] == "tied"]["accuracy"].mean() * 100
     assert f"{tied:.2f}% tied" in page
+
+
+def test_figures_of_shortened_studies_are_marked_each_with_its_own_words(report):
+    page = (report[0] / "report.html").read_text(encoding="utf-8")
+    caption = re.search(r'<p id="caption-perceptron">(.*?)</p>', page, flags=re.DOTALL)[1]
+    assert "Quick run: 10 seeds instead of 20, 250 samples instead of 500." in caption
+    caption = re.search(r'<p id="caption-training">(.*?)</p>', page, flags=re.DOTALL)[1]
+    assert f"Quick run: {study.QUICKLY}" in html.unescape(caption)
+    assert "downslope figures perceptron --data" in page
 
 
 def test_the_checks_of_the_report_are_those_of_the_command(report):

@@ -71,9 +71,22 @@ class Plan:
                 for seed in self.seeds:
                     yield network(name), trained, seed
 
+    def shortened(self, table: str) -> str:
+        """How the study behind a table is cut short, in a sentence."""
+        if table == "perceptron":
+            whole = perceptron.Plan()
+            return (
+                f"{len(self.units.seeds)} seeds instead of {len(whole.seeds)}, {self.units.samples} samples instead of "
+                f"{whole.samples}."
+            )
+        seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) != 1)}"
+        return f"{seeds} and {self.epochs} epochs instead of the recipes' own."
+
 
 QUICK = Plan()
-QUICKLY = f"{len(QUICK.seeds)} seeds and {QUICK.epochs} epochs instead of the recipes' own."
+QUICKLY = QUICK.shortened("deviations")
+GLANCE = Plan(trained=("tied",), seeds=(0,))
+"""For a quick report: ten seconds."""
 
 
 def tables(plan: Plan = QUICK, *, progress: Progress = lambda running, runs: None) -> dict[str, pd.DataFrame]:

@@ -90,6 +90,7 @@ def render(contents: Contents, *, version: str) -> str:
         question=_question(table),
         answer=_answer(table, contents.claims),
         stages=tables.stages(table),
+        measured=stored.file(stored.DEVIATIONS),
         claims=verdicts.chapters(contents.claims),
         claims_said=verdicts.said(contents.claims),
         grids=grids.grids(table, contents.provenance.get("plan") or {}),

@@ -7,6 +7,7 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -59,14 +60,19 @@ class Pictures:
 
 
 def pictures(
-    at_hand: Mapping[str, pd.DataFrame], *, folder: str = "report", quick: str = "", progress: Progress = quiet
+    at_hand: Mapping[str, pd.DataFrame],
+    *,
+    folder: str = "report",
+    quick: Mapping[str, str] = MappingProxyType({}),
+    progress: Progress = quiet,
 ) -> Pictures:
     """Every figure of the gallery for which there is a table.
 
     Args:
         at_hand: tables by name.
         folder: where the tables will stand, for the commands.
-        quick: how the measurement was cut short, in a sentence; every measured figure is then marked.
+        quick: how the work behind a table was cut short, in a sentence, by the table's name; what is drawn from it is
+            then marked.
         progress: called with each figure's name and the number of figures done.
     """
     found: dict[str, list[Picture]] = {}
@@ -76,8 +82,7 @@ def pictures(
         try:
             if reasons[name]:
                 raise Refused(reasons[name])
-            measured = drawer.TABLE in at_hand
-            every = drawing.drawn(name, at_hand, quick=quick if measured else "")
+            every = drawing.drawn(name, at_hand, quick=quick.get(drawer.TABLE, "") if drawer.TABLE in at_hand else "")
             found[name] = [_picture(each, *_source(name, drawer, at_hand, folder)) for each in every]
         except Refused as refusal:
             absent.append(Absent(name, drawer.TITLE, str(refusal)))

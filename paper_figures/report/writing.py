@@ -46,8 +46,8 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _table(name: str, table: pd.DataFrame, out: Path, provenance: Mapping[Any, Any]) -> Path:
-    """Write one table; each kind names its own schema."""
+    """Write one table; each kind names its own schema, and one that knows how it came about says that itself."""
     schema = measurement.SCHEMA if name == stored.DEVIATIONS else f"downslope.{name}/1"
     whole = table.copy(deep=False)
-    whole.attrs = {**provenance, "schema": schema}
+    whole.attrs = {**provenance, **table.attrs, "schema": schema}
     return measurement.write(whole, out / stored.file(name), schema=schema)

@@ -49,7 +49,7 @@ def contents(few, curves):
         "checks": checks,
     }
     made = {**measurement.provenance(seed=0), "command": "downslope report --quick", "plan": {"epochs": 20, "draws": 1}}
-    return page.Contents(tables, claims, pictures.pictures(tables, quick="3 seeds."), made, "3 seeds.")
+    return page.Contents(tables, claims, pictures.pictures(tables, quick={"deviations": "3 seeds."}), made, "3 seeds.")
 
 
 @pytest.fixture(scope="session")
