@@ -39,7 +39,7 @@ def allowed(yes: bool = True) -> Iterator[None]:
     if not yes:
         yield
         return
-    settings = torch.backends.mkldnn.matmul
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
     settings.fp32_precision = "bf16"
     try:

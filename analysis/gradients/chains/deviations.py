@@ -143,11 +143,12 @@ def _begin(
         return None
     with torch.enable_grad():
         output = values.pop().requires_grad_()
-        value = loss(output, y)
+        value: Any = loss(output, y)
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
             return None
-        error, *others = torch.autograd.grad(value, [output, *owned], allow_unused=True)
-    if error is None or any(other is not None for other in others):
+        slopes: Sequence[Tensor | None] = torch.autograd.grad(value, [output, *owned], allow_unused=True)
+    error = slopes[0]
+    if error is None or any(other is not None for other in slopes[1:]):
         return None
     chosen = torch.default_generator if generator is None else generator
     found = places(stages, {rule.key: rule for rule in asked}, chosen)

@@ -72,7 +72,12 @@ def drawn(group: Sequence[Member], place: Place, u: Tensor) -> dict[Member, Tens
 
 
 def multiplied(
-    error: Tensor, u: Tensor, group: Sequence[Member], stage: Activating, place: Place | None, random: Mapping
+    error: Tensor,
+    u: Tensor,
+    group: Sequence[Member],
+    stage: Activating,
+    place: Place | None,
+    random: Mapping[Member, Tensor],
 ) -> Tensor:
     """The stacked error signals at the preactivation.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ WHOLE = ""
 """The key of the whole gradient, beside the layers' paths."""
 
 _NARROW = 0.9999  # beyond this cosine the angle would lose figures in the arc cosine
-_UNSIGNED: dict[str, None] = dict.fromkeys(("kept", "flipped", "vanished", "appeared", "both_zero"))
+_UNSIGNED: dict[str, Any] = dict.fromkeys(("kept", "flipped", "vanished", "appeared", "both_zero"))
 
 
 def rows(forward: Forward, count: int) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ def _spread(pool: Any, error: Tensor, x: Tensor) -> Tensor:
     found = _aten.avg_pool2d_backward(
         flat, like, kernel, stride, padding, pool.ceil_mode, pool.count_include_pad, pool.divisor_override
     )
-    return found.unflatten(0, error.shape[:2])  # type: ignore[no-any-return]
+    return found.view(*error.shape[:2], *x.shape[1:])  # type: ignore[no-any-return]
 
 
 def _pair(value: int | tuple[int, int]) -> list[int]:
@@ -155,7 +155,7 @@ class Linear(Layer):
 
     def back(self, error: Tensor, x: Tensor) -> Tensor:
         """All samples and surrogates in one product."""
-        return (error.flatten(0, 1) @ self.weight).unflatten(0, error.shape[:2])
+        return (error.flatten(0, 1) @ self.weight).view(*error.shape[:2], -1)
 
     def products(self, x: Tensor, many: int) -> list[Shape]:
         """The step back, and the weight gradients."""
@@ -166,7 +166,7 @@ class Linear(Layer):
         """All surrogates in one product. ``rows`` may be any matrix with a row for each sample."""
         stacked = error.flatten(1).T
         if into is None:
-            return (stacked @ rows).unflatten(0, error.shape[1:])
+            return (stacked @ rows).view(*error.shape[1:], -1)
         columns = into.flatten(0, 1)[:, : rows.shape[1]]
         torch.addmm(columns, stacked, rows, out=columns)
         return into
@@ -184,7 +184,7 @@ class Convolution(Layer):
         """All samples and surrogates in one transposed convolution."""
         flat = error.flatten(0, 1)
         like = x.new_empty(()).expand(len(flat), *x.shape[1:])
-        return self._backward(flat, like, self.weight, 0).unflatten(0, error.shape[:2])
+        return self._backward(flat, like, self.weight, 0).reshape(*error.shape[:2], *x.shape[1:])
 
     def weight_gradients(self, error: Tensor, rows: Tensor, into: Tensor | None) -> Tensor:
         """The K surrogates' signals are the output channels of one convolution, or one product with the patches."""

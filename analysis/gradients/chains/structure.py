@@ -52,7 +52,7 @@ def _members(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module
         yield path, module
 
 
-def _stage(path: str, module: nn.Module) -> Stage | None:
+def _stage(path: str, module: Any) -> Stage | None:
     kind = type(module)
     if kind is nn.Linear:
         return Linear(path, module)

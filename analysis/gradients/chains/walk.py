@@ -111,15 +111,14 @@ def _sums(forward: Forward, group: Sequence[Member], samples: int) -> dict[str, 
     indices = {stage.path: index for index, stage in enumerate(forward.stages)}
     last = min(indices[layer.path] for layer in forward.layers)
     random = {path: drawn(group, place, forward.inputs[indices[path]]) for path, place in forward.places.items()}
-    wanted = {layer.path for layer in forward.layers}
-    found: dict[str, Sums] = {path: Sums() for path in wanted}
+    found = {layer.path: Sums() for layer in forward.layers}
     # The last samples come first: by triangular rows they reach all columns, and the sums need no zeros to begin with.
     for start in reversed(range(0, len(forward.error), samples)):
         part = slice(start, start + samples)
         error = forward.error[part].unsqueeze(1)
         for index in range(len(forward.stages) - 1, last - 1, -1):
             stage, x = forward.stages[index], forward.inputs[index][part]
-            if isinstance(stage, Layer) and stage.path in wanted:
+            if isinstance(stage, Layer) and stage.path in found:
                 _add(found[stage.path], stage, error, forward.rows.get(stage.path), x, part)
             if index == last:
                 break

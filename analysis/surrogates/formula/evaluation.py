@@ -94,7 +94,8 @@ def product(
         or torch.is_grad_enabled()
         or _transformed()
     ):
-        return (upstream * evaluate(formula, preactivation, generator=generator)).to(preactivation.dtype)
+        factor: torch.Tensor = evaluate(formula, preactivation, generator=generator)
+        return (upstream * factor).to(preactivation.dtype)
     noise = _drawn(preactivation, noise_of(formula), generator)
     return choose(formula, preactivation.dtype).plan.times(upstream, preactivation, *noise)
 
