@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 
 import torch
@@ -36,9 +37,10 @@ def checking(
     futures: dict[str, Future[Checked]] = {}
     done: list[str] = []
 
-    def tell(name: str) -> None:
-        done.append(name)
-        progress(f"checks of {name}", len(done))
+    def tell(name: str, future: Future[Checked]) -> None:
+        if not future.cancelled():
+            done.append(name)
+            progress(f"checks of {name}", len(done))
 
     def found() -> list[Checked]:
         return [_result(name, future) for name, future in futures.items()]
@@ -46,7 +48,7 @@ def checking(
     try:
         for target in targets:
             futures[target] = pool.submit(check_target, target, SEED, BACKEND)
-            futures[target].add_done_callback(lambda future, name=target: None if future.cancelled() else tell(name))
+            futures[target].add_done_callback(partial(tell, target))
         yield found
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
