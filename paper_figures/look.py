@@ -172,6 +172,13 @@ def figure(height: float, venue: str | None = None) -> Figure:
     return Figure(figsize=(width(venue), height), layout="constrained")
 
 
+def bands(drawn: Figure, heights: Sequence[float]) -> list[Any]:
+    """The figure cut into bands of these heights, one above the other; those of height 0 are left out."""
+    kept = [height for height in heights if height]
+    found: Any = drawn.subfigures(len(kept), 1, height_ratios=kept, squeeze=False)
+    return list(found[:, 0])
+
+
 def mark(drawn: Figure, word: str) -> None:
     """Write a word into the figure's lower right corner: what it shows is not what a paper should print."""
     drawn.text(0.998, 0.004, word, ha="right", va="bottom", fontsize=SMALLEST, color=ALARM, in_layout=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -111,24 +112,25 @@ def results(table: pd.DataFrame) -> str:
     tables.require(table, (), figure="results-table")
     said = []
     for run, rows in tables.runs(table):
-        labels = rows.groupby("depth")["layer"].first()
+        labels = {int(depth): str(name) for depth, name in zip(rows["depth"], rows["layer"], strict=True)}
+        labels = dict(sorted(labels.items()))
         cells = rows.groupby(["surrogate", "depth"])["angle_degrees"]
         body = [
-            [name.replace("_", " "), *(_cell(cells, (name, depth)) for depth in labels.index)]
+            [name.replace("_", " "), *(_cell(cells, (name, depth)) for depth in labels)]
             for name in rows["surrogate"].unique()
         ]
         caption = (
             f"Angle to the {tables.reference(rows)} gradient in degrees, {', trained '.join(map(str, run.values()))}: "
             "median over stages, seeds and draws, in brackets the full range; undefined angles are counted."
         )
-        header = ["surrogate", *(tables.layer(int(depth), label) for depth, label in labels.items())]
+        header = ["surrogate", *(tables.layer(depth, label) for depth, label in labels.items())]
         slug = "-".join(["results", *map(str, run.values())])
         said.append(booktabs(slug, caption, header, body, "@{}l" + "r" * len(labels) + "@{}"))
     return "\n".join(said)
 
 
-def _cell(cells: Mapping[object, pd.Series] | object, key: tuple[str, object]) -> str:
-    values = cells.get_group(key) if key in cells.groups else pd.Series(dtype=float)  # type: ignore[attr-defined]
+def _cell(cells: Any, key: tuple[str, int]) -> str:
+    values = cells.get_group(key) if key in cells.groups else pd.Series(dtype=float)
     defined, missing = values.dropna(), int(values.isna().sum())
     undefined = f"{missing} of {len(values)} undefined" if missing else ""
     if defined.empty:
@@ -151,7 +153,7 @@ def claims(table: pd.DataFrame) -> str:
             "claims" if len(pages) == 1 else f"claims-{place}",
             "Claims of the theory and their verdicts.",
             ("claim", "says", "verdict"),
-            [(row.id, row.title, str(row.verdict).lower()) for row in page.itertuples()],
+            list(zip(page["id"], page["title"], page["verdict"].astype(str).str.lower(), strict=True)),
             "@{}lll@{}",
         )
         for place, page in enumerate(pages, start=1)

@@ -215,7 +215,7 @@ def swapped(method):
     return mutant
 
 
-LINES = ("angle-depth", "along-the-step", "training", "perceptron", "ste", "catalogue", "margin")
+LINES = ("angle-depth", "along-the-step", "training", "perceptron", "ste", "catalogue")
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -230,6 +230,13 @@ def test_swapped_markers_are_caught(name, method, held, monkeypatch):
     monkeypatch.setattr(Axes, method, swapped(getattr(Axes, method)))
     with pytest.raises((AssertionError, StopIteration)):
         CHECKS[name][1](drawn(name, held), held)
+
+
+def test_spreads_at_swapped_axes_are_caught(held, monkeypatch):
+    plain = margin.Line2D
+    monkeypatch.setattr(margin, "Line2D", lambda x, y, **options: plain(y, x, **options))
+    with pytest.raises(AssertionError):
+        check_margin(drawn("margin", held), held)
 
 
 def test_a_heat_map_upside_down_is_caught(held, monkeypatch):

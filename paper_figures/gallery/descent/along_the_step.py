@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -77,7 +79,7 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
     with look.house():
         heights = (0.4 + look.room(_legend()) + 0.95 * down, (0.25 + 1.1 * below) if planes else 0.0)
         figure = look.figure(sum(heights))
-        parts = figure.subfigures(2, 1, height_ratios=heights) if planes else [figure.subfigures(1, 1)]
+        parts = look.bands(figure, heights)
         panels = parts[0].subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for place, panel in enumerate(panels.flat):
             if place >= len(shown):
@@ -166,9 +168,9 @@ def _limits(panel: Axes, table: pd.DataFrame) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
 
 
-def _planes(part: object, table: pd.DataFrame, planes: list[str], across: int) -> None:
+def _planes(part: Any, table: pd.DataFrame, planes: list[str], across: int) -> None:
     down = -(-len(planes) // across)
-    panels = part.subplots(down, across, sharex=True, sharey=True, squeeze=False)  # type: ignore[attr-defined]
+    panels = part.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     for place, panel in enumerate(panels.flat):
         if place >= len(planes):
             panel.set_axis_off()
@@ -177,8 +179,8 @@ def _planes(part: object, table: pd.DataFrame, planes: list[str], across: int) -
         if "seed" in rows.columns:
             rows = rows[rows["seed"] == rows["seed"].iloc[0]]
         _plane(panel, rows, planes[place])
-    part.supxlabel("along minus g (in the parameters' units)", fontsize=7)  # type: ignore[attr-defined]
-    part.supylabel("across", fontsize=7)  # type: ignore[attr-defined]
+    part.supxlabel("along minus g (in the parameters' units)", fontsize=7)
+    part.supylabel("across", fontsize=7)
 
 
 def _plane(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:

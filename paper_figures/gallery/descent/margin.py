@@ -104,10 +104,8 @@ def _panel(panel: Axes, rows: pd.DataFrame, shown: list[str], end: float) -> Non
         star = float(rows["kappa_star"].iloc[0])
         if star < end:
             panel.axvline(star, color=look.INK, linewidth=0.8, zorder=1, label="exact")
-    for row in rows.itertuples():
-        height, style = shown.index(row.surrogate), look.style(row.surrogate)
-        kappa = float(row.kappa)
-        look_of = {"color": style.colour, "fillstyle": STANDINGS[row.standing], "markerfacecoloralt": "white"}
+    for name, kappa, stands in zip(rows["surrogate"], rows["kappa"].astype(float), rows["standing"], strict=True):
+        height, style = shown.index(name), look.style(name)
         if kappa != kappa:
             panel.text(1.0, height, "undefined", va="center", fontsize=look.SMALLEST, color=look.MUTED)
             continue
@@ -119,12 +117,12 @@ def _panel(panel: Axes, rows: pd.DataFrame, shown: list[str], end: float) -> Non
                 xycoords=("axes fraction", "data"),
                 arrowprops={"arrowstyle": "->", "color": style.colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0},
             )
-        shown_at = kappa if kappa <= end else end * 0.55
-        marker = panel.plot([shown_at], [height], style.marker, markeredgewidth=0.6, zorder=3, **look_of)[0]
-        marker.set_label(row.surrogate)
-        if row.standing == "outside":
-            marker.set_markerfacecolor("white")
-            marker.set_fillstyle("full")
+        marker = Line2D([kappa if kappa <= end else end * 0.55], [height], marker=style.marker, label=name)
+        marker.set(color=style.colour, fillstyle=STANDINGS[stands], markerfacecoloralt="white")
+        marker.set(markeredgewidth=0.6, linestyle="none", zorder=3)
+        if stands == "outside":
+            marker.set(fillstyle="full", markerfacecolor="white")
+        panel.add_line(marker)
     panel.tick_params(axis="y", length=0)
 
 

@@ -57,7 +57,7 @@ def draw(table: pd.DataFrame, *, grid: pd.DataFrame | None = None, split: str = 
     heights = (3.4, (0.55 + 1.5 * -(-len(runs) // across)) if runs else 0.0)
     with look.house():
         figure = look.figure(sum(heights))
-        parts = figure.subfigures(2, 1, height_ratios=heights) if runs else [figure.subfigures(1, 1)]
+        parts = look.bands(figure, heights)
         panels = parts[0].subplots(2, len(networks), sharex="col", sharey="row", squeeze=False)
         ends = {}
         for column, network in enumerate(networks):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -48,7 +50,7 @@ def draw(table: pd.DataFrame) -> Figure:
     across = look.across(len(shown), 0.9)
     down = -(-len(shown) // across)
     with look.house():
-        handles = _legend(ends, known=table[_PREDICTED].notna().any())
+        handles = _legend(ends, known=bool(table[_PREDICTED].notna().any()))
         figure = look.figure(0.5 + look.room(handles) + 0.8 * down)
         panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for place, panel in enumerate(panels.flat):
@@ -132,7 +134,7 @@ def _legend(ends: list[str], *, known: bool) -> list[Line2D]:
         words = f"measured, {stage}" if stage else "measured"
         found.append(Line2D([], [], label=words, markerfacecolor=look.MUTED if last else "white", **shape))  # type: ignore[arg-type]
         if known:
-            line = "-" if last else (0, (4, 2))
+            line: Any = "-" if last else (0, (4, 2))
             words = f"mean field, {stage}" if stage else "mean field"
             found.append(Line2D([], [], color=look.INK, linewidth=0.7, linestyle=line, label=words))
     return [*found, Line2D([], [], color=look.ALARM, linewidth=0.8, linestyle=(0, (3, 2)), label="90 degrees")]

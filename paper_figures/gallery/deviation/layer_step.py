@@ -42,7 +42,7 @@ def draw(table: pd.DataFrame) -> Figure:
     depths = int(table["depth"].nunique())
     with look.house():
         figure = look.figure(0.75 + down * (0.28 + 0.09 * depths))
-        sides = figure.subfigures(1, 2, wspace=0.02)
+        sides: Any = figure.subfigures(1, 2, wspace=0.02)
         for side, measure in zip(sides, MEASURES, strict=True):
             _side(side, table, measure, shown, down, across)
         figure.supxlabel("training step", fontsize=7)
@@ -66,18 +66,25 @@ def _side(side: SubFigure, table: pd.DataFrame, measure: str, shown: list[str], 
     panels = side.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     by = ["surrogate", "depth", "step"]
     means = spread.over_seeds(table, by, measure)
-    undefined = table[measure].isna().groupby([table[name] for name in by]).any()
+    undefined = table.assign(**{measure: table[measure].isna()}).groupby(by)[[measure]].any()
     steps, depths = sorted(table["step"].unique()), sorted(table["depth"].unique())
     scale = _scale(means["mean"], measure)
-    mesh = None
+    mesh: Any = None
     for place, panel in enumerate(panels.flat):
         if place >= len(shown):
             panel.set_axis_off()
             continue
-        mesh = _map(panel, means.loc[shown[place]], undefined.loc[shown[place]], steps, depths, scale, measure)
+        name = shown[place]
+        mesh = _map(panel, _of_one(means, name), _of_one(undefined, name)[measure], steps, depths, scale, measure)
         panel.set_title(look.words(shown[place]), fontsize=look.SMALLEST)
         panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
     side.colorbar(mesh, ax=panels, location="top", shrink=0.8, aspect=30, pad=0.02).set_label(MEASURES[measure])
+
+
+def _of_one(table: pd.DataFrame, surrogate: str) -> pd.DataFrame:
+    """The rows of one surrogate, the first level of the index."""
+    found: pd.DataFrame = table.loc[[surrogate]].droplevel(0)
+    return found
 
 
 def _scale(values: pd.Series, measure: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -61,7 +63,7 @@ def said(table: pd.DataFrame) -> str:
     samples = rows["sample"].nunique()
     seeds = f", {rows['seed'].nunique()} seeds" if "seed" in rows.columns else ""
     negative = (rows["cosine"] < 0).groupby([rows["surrogate"], rows["depth"]]).mean()
-    worst: tuple[str, int] = negative.idxmax()
+    worst: Any = negative.idxmax()
     most = (
         f" The most negative ones: {100 * negative.max():.0f}%, {look.words(worst[0])} in layer {worst[1]}."
         if negative.max() > 0

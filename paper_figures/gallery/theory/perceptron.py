@@ -114,8 +114,8 @@ def _panel(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
     panel.plot(made.index, made["mean"], color=style.colour, linewidth=0.6, marker=style.marker, label="mistakes")
     if not whole.all():
         left = made["mean"][~whole]
-        hollow = {"markerfacecolor": "white", "color": style.colour, "markeredgewidth": 0.5, "linestyle": "none"}
-        panel.plot(left.index, left, marker=style.marker, zorder=4, label="not converged", **hollow)
+        hollow = panel.plot(left.index, left, color=style.colour, marker=style.marker, label="not converged")[0]
+        hollow.set(markerfacecolor="white", markeredgewidth=0.5, linestyle="none", zorder=4)
     bound = rows.groupby("features")["bound"].first()
     words = look.words(surrogate)
     if bound.notna().all():
