@@ -103,7 +103,7 @@ def _angle(pairs: list[tuple[Tensor, Tensor]], norm: float, norm_reference: floa
     if abs(cosine) < _NARROW:
         return math.degrees(math.acos(cosine))
     sign = math.copysign(1.0, cosine)
-    apart = [torch.sub(a / norm, b, alpha=sign / norm_reference) for a, b in pairs]
+    apart = [(a / norm).sub_(b / (sign * norm_reference)) for a, b in pairs]
     chord = math.sqrt(min(4.0, math.fsum(float(each @ each) for each in apart)))
     narrow = math.degrees(2 * math.asin(chord / 2))
     return narrow if sign > 0 else 180 - narrow
