@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ...analysis.errors import Refused, near
-from ...analysis.surrogates.lookup import activation, surrogate
+from ...analysis.surrogates.lookup import TIED, activation, surrogate
 from ..networks import network
 from .cell import Cell
 from .plain import excluded
@@ -117,10 +117,8 @@ class Grid:
         Raises:
             Refused: a name is unknown, or a number is outside its range.
         """
-        for forward in forwards:
-            activation(forward)
-        for rule in rules:
-            surrogate(rule, forwards[0] if forwards else "logistic")
+        forwards = [_forward(forward) for forward in forwards]
+        rules = [_rule(rule, forwards or ["logistic"]) for rule in rules]
         _above_zero("--learning-rate", learning_rates)
         _above_zero("--batch", batches)
         _above_zero("--epochs", [] if epochs is None else [epochs])
@@ -139,6 +137,22 @@ class Grid:
             seeds=self.seeds if seeds is None else tuple(range(seeds)),
             stages=stages_of(stages) or self.stages,
         )
+
+
+def _forward(typed: str) -> str:
+    """The activation's name in the catalogue; networks are built with its default parameters."""
+    if "(" in typed:
+        raise Refused(
+            f"--forward {typed}: networks have activations with their default parameters; leave the brackets."
+        )
+    return activation(typed).name
+
+
+def _rule(typed: str, forwards: Sequence[str]) -> str:
+    """The rule as a cell spells it: of the many spellings of tied there is one."""
+    for forward in forwards:
+        surrogate(typed, forward)
+    return TIED if typed.strip().casefold() == TIED else typed
 
 
 def _above_zero(option: str, values: Sequence[float]) -> None:

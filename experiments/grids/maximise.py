@@ -35,26 +35,30 @@ def maximise(cells: Sequence[Cell], *, device: str, at_epoch: Callable[[int], No
 
     Returns:
         For each cell the mean over classes and starts of the best output so far, at each step of the ascent
-        (``activation``), and the share of starts whose gradient is 0 (``stuck``). The digest is of the final inputs.
+        (``activation``), and the share of starts whose gradient is 0 (``stuck``); nothing where the training diverged.
+        The digest is of the final inputs.
     """
     first = replace(cells[0], rule=training.TIED)
     entry = network(first.network)
     with training._one_thread():
-        model = _trained(first, device, at_epoch, len(cells))
+        model, diverged = _trained(first, device, at_epoch, len(cells))
+        if diverged is not None:
+            return tuple(Record(cell, {"step": (), "activation": (), "stuck": ()}, diverged, "") for cell in cells)
         shape = plain.samples(first.data or entry.data, device).train_inputs.shape[1:]
         starts = torch.rand((STARTS, *shape), generator=training._generator(first.seed, stream=3)).to(device)
         return tuple(_climbed(cell, model, starts) for cell in cells)
 
 
-def _trained(cell: Cell, device: str, at_epoch: Callable[[int], None], cells: int) -> nn.Module:
+def _trained(cell: Cell, device: str, at_epoch: Callable[[int], None], cells: int) -> tuple[nn.Module, int | None]:
+    """The trained network, and the epoch in which it diverged, if it did."""
     kept: list[nn.Module] = []
 
     def watch(model: nn.Module, epoch: int) -> None:
         kept[:] = [model]
         at_epoch(cells if epoch else 0)
 
-    plain.train(cell, device=device, at_epoch=watch)
-    return kept[0].eval().requires_grad_(False)
+    outcome = plain.train(cell, device=device, at_epoch=watch)
+    return kept[0].eval().requires_grad_(False), outcome.diverged
 
 
 def _climbed(cell: Cell, model: nn.Module, starts: Tensor) -> Record:

@@ -83,9 +83,8 @@ def complete(
         raise Refused(f"grid {grid.name}: nothing can be run: {'; '.join(grid.left_out().values())}.")
     with opened(folder, grid.name, how.device) as store:
         missing = [job for job in wanted if not store.done(job)]
-        for job in wanted:
-            if job not in missing:
-                store.read(job)  # refuses what is truncated or foreign before anything is run
+        for job in set(wanted).difference(missing):
+            store.read(job)  # refuses what is truncated or foreign before anything is run
         begun(len(wanted) - len(missing), len(wanted))
         if missing:
             _note(store, grid, how, missing, sys.argv if command is None else command)

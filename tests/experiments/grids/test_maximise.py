@@ -1,7 +1,6 @@
 """Activation maximisation on a LeNet-5 trained on made-up images: one training for all rules, and a climb by each."""
 
 import itertools
-from dataclasses import replace
 
 import pytest
 import torch
@@ -65,7 +64,7 @@ def test_the_tied_climb_is_gradient_ascent_by_hand(stripes, monkeypatch):
     monkeypatch.setattr(maximise, "STARTS", 1)
     cell = Cell("lenet-mnist", "relu", "tied", 0.05, 20, 1, 5, 0.9, "mnist:200")
     (record,) = maximise.maximise([cell], device="cpu", at_epoch=lambda epochs: None)
-    model = maximise._trained(cell, "cpu", lambda epochs: None, 1)
+    model, _ = maximise._trained(cell, "cpu", lambda epochs: None, 1)
     start = torch.rand((1, 1, 28, 28), generator=plain.training._generator(5, stream=3))
     best = torch.full((10,), -torch.inf)
     for label in range(10):
@@ -81,9 +80,16 @@ def test_the_tied_climb_is_gradient_ascent_by_hand(stripes, monkeypatch):
 
 def test_the_leaky_rule_changes_the_ascent_and_not_the_training(stripes):
     tied = Cell("lenet-mnist", "relu", "tied", 0.05, 20, 1, 0, 0.9, "mnist:200")
-    one, other = (maximise._trained(replace(tied, rule="tied"), "cpu", lambda epochs: None, 1) for _ in range(2))
+    one, other = (maximise._trained(tied, "cpu", lambda epochs: None, 1)[0] for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert all(not each.requires_grad for each in one.parameters())
+
+
+def test_a_training_that_diverges_gives_no_number(stripes):
+    cells = [Cell("lenet-mnist", "relu", rule, 1e30, 20, 3, 0, 0.9, "mnist:200") for rule in ("tied", LEAKY)]
+    found = maximise.maximise(cells, device="cpu", at_epoch=lambda epochs: None)
+    assert [record.final("activation") for record in found] == [None, None]
+    assert all(record.diverged for record in found)
 
 
 def test_the_grid_trains_once_for_each_seed_and_its_table_is_of_activations(stripes, monkeypatch):
