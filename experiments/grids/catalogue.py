@@ -158,7 +158,11 @@ _WIDE = tuple(f"triangle(width={width})" for width in (0.25, 0.5, 1, 2, 4))
 SLOPE_DIGITS = Grid(
     "slope-digits",
     title="How steep a surrogate may be, under logistic and Heaviside units on DIGITS",
-    blocks=(Block(("mlp-digits",), ("logistic", "heaviside"), ("tied", *_STEEP, *_WIDE), (0.05,), (64,), epochs=50),),
+    blocks=(
+        Block(
+            ("mlp-digits",), ("logistic", "heaviside"), ("tied", "constant", *_STEEP, *_WIDE), (0.05,), (64,), epochs=50
+        ),
+    ),
     seeds=_FIVE,
     source="ours: the recipe of mlp-digits, half its epochs",
     glance=(Block(("mlp-digits",), ("logistic",), ("tied", *_STEEP[7:14:3]), (0.05,), (64,), epochs=5),),
