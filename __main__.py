@@ -227,10 +227,7 @@ def report(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and epochs: under two minutes.")] = False,
     as_json: Json = False,
 ) -> None:
-    """The main job: decide the claims, check the catalogue, train and measure on DIGITS, write one HTML page.
-
-    Exit 1 where a verdict is not the one in print, or a check of the catalogue fails that is not expected to.
-    """
+    """The main job: decide the claims, check the catalogue, train and measure on DIGITS, write one HTML page."""
     from . import __version__
     from .analysis.surrogates.catalogue import SURROGATES
     from .analysis.surrogates.checks import beside
@@ -245,21 +242,18 @@ def report(
 
     started, decided = time.perf_counter(), itertools.count(1)
     files.folder(out)
-    plan = study.QUICK if quick else study.FULL
+    plan, few = (study.QUICK, gallery.GLANCE) if quick else (study.FULL, gallery.QUICK)
     with _bars() as bar, beside.checking(progress=bar("checks", len(SURROGATES))) as checked:
         claims, training = bar("claims", len(CLAIMS)), bar("training and measuring", plan.epochs_in_all)
-        drawn = bar("figures", len(drawing.figures()))
         results = decide(quick=quick, progress=lambda result: claims(f"claim {result.claim.id}", next(decided)))
         said = data.as_json(results)["claims"]
         found = study.run(plan, progress=training)
-        tables = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
-        how = study.QUICKLY if quick else ""
-        few = gallery.GLANCE if quick else gallery.QUICK
         further = gallery.tables(few, progress=bar("further figures", 1 + len(list(few.runs()))))
-        short = {name: few.shortened(name) for name in further} | dict.fromkeys(("deviations", "curves"), how)
-        short["claims"] = "a small share of each search." if quick else ""
-        tables |= {name: table for name, table in further.items() if name not in tables}
-        shown = pictures.pictures(tables, folder=str(out), quick=short, progress=drawn)
+        ours = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
+        tables, how = further | ours, study.QUICKLY if quick else ""
+        share = "a small share of each search." if quick else ""
+        short = {name: few.shortened(name) for name in further} | dict.fromkeys(ours, how) | {"claims": share}
+        shown = pictures.pictures(tables, folder=str(out), quick=short, progress=bar("figures", len(drawing.figures())))
         records = checked()
     command = f"downslope report --out {out}{' --quick' * quick}"
     spent = round(time.perf_counter() - started, 1)
@@ -289,23 +283,14 @@ def figures(
     as_json: Json = False,
 ) -> None:
     """Draw figures for a paper from stored tables: PNG, SVG, PDF, and LaTeX that includes them with their captions."""
-    from .paper_figures import drawing, files, stored
+    from .paper_figures import drawing, files
 
+    drawing.check(names or [], form or drawing.FORMATS, venue)
     files.folder(out)
-    tables, quick = _measured() if data is None else (stored.read(data, drawing.tables_wanted()), "")
-    written = drawing.save(
-        names or [],
-        tables,
-        out,
-        surrogates=surrogate,
-        layers=layer,
-        stages=stage,
-        formats=form or drawing.FORMATS,
-        venue=venue,
-        latex_text=latex_text,
-        quick=quick,
-    )
-    paths = [str(path) for path in written]
+    tables, quick = _measured(drawing.measured(names or [])) if data is None else (drawing.read(data), {})
+    chosen: dict[str, Any] = {"surrogates": surrogate, "layers": layer, "stages": stage, "quick": quick}
+    formats, look = form or drawing.FORMATS, {"venue": venue, "latex_text": latex_text}
+    paths = [str(path) for path in drawing.save(names or [], tables, out, formats=formats, **look, **chosen)]
     left = {} if names else {name: reason for name, reason in drawing.drawable(tables).items() if reason}
     if as_json:
         print(json.dumps({"paths": paths, "left_out": left, "quick": bool(quick)}, indent=2))
@@ -315,13 +300,15 @@ def figures(
         print(f"downslope: {name} is not drawn: {reason}.", file=sys.stderr)
 
 
-def _measured() -> tuple[dict[str, Any], str]:
-    """Small measurements for figures, made now, by table; and how they were cut short."""
+def _measured(needed: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Small measurements for figures, made now where they are needed, by table; and how they were cut short."""
     from .experiments.studies import gallery
 
+    if not needed:
+        return {}, {}
     with _bars() as bar:
-        runs = 1 + len(list(gallery.QUICK.runs()))
-        return gallery.tables(progress=bar("training and measuring", runs)), gallery.QUICKLY
+        found = gallery.tables(progress=bar("training and measuring", 1 + len(list(gallery.QUICK.runs()))))
+    return found, {name: gallery.QUICK.shortened(name) for name in found}
 
 
 @contextmanager
