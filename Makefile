@@ -40,6 +40,7 @@ figures: report
 # Writes the tables of README.md anew, from the catalogue, the claims and the commands.
 readme: $(READY)
 	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/figures.py
 
 # An environment that is missing, half made or of an older Python is made anew. setuptools comes first, because the
 # package is then built with the pinned one and not with whatever is newest that day. Its warning that a folder called

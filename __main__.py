@@ -289,8 +289,8 @@ def figures(
     files.folder(out)
     tables, quick = _measured(drawing.measured(names or [])) if data is None else (drawing.read(data), {})
     chosen: dict[str, Any] = {"surrogates": surrogate, "layers": layer, "stages": stage, "quick": quick}
-    formats, look = form or drawing.FORMATS, {"venue": venue, "latex_text": latex_text}
-    paths = [str(path) for path in drawing.save(names or [], tables, out, formats=formats, **look, **chosen)]
+    chosen |= {"formats": form or drawing.FORMATS, "venue": venue, "latex_text": latex_text}
+    paths = [str(path) for path in drawing.save(names or [], tables, out, **chosen)]
     left = {} if names else {name: reason for name, reason in drawing.drawable(tables).items() if reason}
     if as_json:
         print(json.dumps({"paths": paths, "left_out": left, "quick": bool(quick)}, indent=2))

@@ -112,6 +112,15 @@ def tables_wanted() -> list[str]:
     return list(dict.fromkeys([*names, *TABLES.values()]))
 
 
+def read(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a folder that the gallery draws from, by name.
+
+    Raises:
+        Refused: as `stored.read`.
+    """
+    return stored.read(folder, tables_wanted())
+
+
 def drawable(at_hand: Stored) -> dict[str, str]:
     """Each figure and LaTeX table with the reason why it cannot be made of these tables; "" where it can."""
     wanted = {name: (drawer.TABLE, hasattr(drawer, "made")) for name, drawer in figures().items()}
@@ -129,7 +138,7 @@ def drawn(
     surrogates: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
     stages: Sequence[str] | None = None,
-    quick: str = "",
+    quick: str | Mapping[str, str] = "",
 ) -> Iterator[Drawn]:
     """One figure, or one for each run in the table.
 
@@ -139,8 +148,8 @@ def drawn(
         surrogates: which to show; all but the control where it is ``None``.
         layers: paths of the layers to show; all where it is ``None``.
         stages: which to show; all where it is ``None``.
-        quick: how the measurement was cut short, in a sentence; a figure of a table at hand is then marked and
-            its caption says so.
+        quick: how the measurement was cut short, in a sentence, or one for each table; a figure of a table at hand is
+            then marked and its caption says so.
 
     Raises:
         Refused: there is no such figure, its table is not at hand, or has nothing of what was asked for.
@@ -148,7 +157,8 @@ def drawn(
     if name not in figures():
         raise Refused(f"there is no figure {name!r}: {near(name, figures())}.")
     drawer = figures()[name]
-    measured = drawer.TABLE in at_hand
+    shorter = quick if isinstance(quick, str) else quick.get(drawer.TABLE, "")
+    shorter = shorter if drawer.TABLE in at_hand else ""
     table = _table(drawer.NAME, drawer.TABLE, at_hand, drawer)
     asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
     table = _selected(table, name, asked, control=getattr(drawer, "CONTROL", None))
@@ -162,9 +172,9 @@ def drawn(
         more = {other: each for other, each in more.items() if len(each)}
         numbers = getattr(drawer, "said", facts)(rows, **more)
         figure = drawer.draw(rows, **more)
-        if measured and quick:
+        if shorter:
             look.mark(figure, "quick run")
-        caption = " ".join(filter(None, (said, numbers, f"Quick run: {quick}" if measured and quick else "")))
+        caption = " ".join(filter(None, (said, numbers, f"Quick run: {shorter}" if shorter else "")))
         title = f"{drawer.TITLE}: {words}" if words else drawer.TITLE
         slug = re.sub(r"[^\w.-]+", "-", "-".join([name, *run.values()])).strip("-")
         yield Drawn(slug, title, caption, figure)
@@ -223,7 +233,7 @@ def save(
     formats: Sequence[str] = FORMATS,
     venue: str = "neurips",
     latex_text: bool = False,
-    quick: str = "",
+    quick: str | Mapping[str, str] = "",
 ) -> list[Path]:
     """Draw figures and write each in each format into a folder.
 
@@ -241,9 +251,7 @@ def save(
         Refused: as `drawn`, ``out`` cannot be written to, a format or venue is unknown, or a selection is of no use to
             any of the figures.
     """
-    unknown = [each for each in formats if each not in FORMATS]
-    if unknown:
-        raise Refused(f"--format {unknown[0]}: figures are written as {', '.join(FORMATS)}.")
+    check(names, formats, venue)
     chosen = list(names) or [name for name, reason in drawable(at_hand).items() if not reason]
     asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
     _useful(chosen, at_hand, asked)
@@ -267,6 +275,31 @@ def save(
     return written
 
 
+def check(names: Sequence[str], formats: Sequence[str] = FORMATS, venue: str = "neurips") -> None:
+    """Check what was asked for before any work is done for it.
+
+    Raises:
+        Refused: a figure, format or venue is unknown.
+    """
+    for name in names:
+        if name not in figures() and name not in TABLES:
+            raise Refused(f"there is no figure {name!r}: {near(name, [*figures(), *TABLES])}.")
+    unknown = [each for each in formats if each not in FORMATS]
+    if unknown:
+        raise Refused(f"--format {unknown[0]}: figures are written as {', '.join(FORMATS)}.")
+    venues.venue(venue)
+
+
+def measured(names: Sequence[str]) -> bool:
+    """Whether one of the figures needs a stored table; all figures are meant where there is no name.
+
+    >>> measured(["ste", "claims-table"]), measured(["ste", "margin"]), measured([])
+    (False, True, True)
+    """
+    reasons = drawable({})
+    return any(reasons[name] for name in names or reasons)
+
+
 def _useful(names: Sequence[str], at_hand: Stored, asked: Mapping[str, Sequence[str] | None]) -> None:
     """Refuse a selection by a coordinate that none of the figures' tables has: it would be ignored in silence."""
     for column, values in asked.items():
@@ -280,8 +313,6 @@ def _useful(names: Sequence[str], at_hand: Stored, asked: Mapping[str, Sequence[
 def _columns(name: str, at_hand: Stored) -> set[str]:
     if name in TABLES:
         return set(at_hand[TABLES[name]].columns) if TABLES[name] in at_hand else set()
-    if name not in figures():
-        raise Refused(f"there is no figure {name!r}: {near(name, [*figures(), *TABLES])}.")
     drawer = figures()[name]
     wanted = [drawer.TABLE, *getattr(drawer, "MORE", {})]
     return {*drawer.COLUMNS, *(column for table in wanted if table in at_hand for column in at_hand[table].columns)}

@@ -74,8 +74,31 @@ def test_without_data_small_measurements_are_made_and_marked(run, every, tmp_pat
     code, said, _ = run("perceptron", "ste", "--out", tmp_path, "--format", "tex", "--json")
     assert code == 0
     assert json.loads(said)["quick"] is True
-    assert f"Quick run: {gallery.QUICKLY}" in (tmp_path / "perceptron.tex").read_text()
+    assert f"Quick run: {gallery.QUICK.shortened('perceptron')}" in (tmp_path / "perceptron.tex").read_text()
     assert "Quick run" not in (tmp_path / "ste.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["angel-depth"], "there is no figure 'angel-depth': did you mean 'angle-depth'"),
+        (["margin", "--venue", "nips"], "there is no venue 'nips': did you mean 'neurips'"),
+        (["margin", "--format", "eps"], "--format eps: figures are written as png, svg, pdf, tex."),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_measured(arguments, reason, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "tables", lambda progress: pytest.fail("measured"))
+    code, _, err = run(*arguments, "--out", tmp_path / "new")
+    assert code == 2
+    assert reason in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_figures_of_the_theory_need_no_measurement(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "tables", lambda progress: pytest.fail("measured"))
+    code, said, _ = run("ste", "claims", "claims-table", "--out", tmp_path, "--format", "tex")
+    assert code == 0
+    assert [Path(line).name for line in said.splitlines()] == ["ste.tex", "claims.tex", "claims-table.tex"]
 
 
 @pytest.mark.parametrize("name", ["angle-dept", "claims-tables"])
