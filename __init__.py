@@ -1,9 +1,14 @@
 """downslope: does a surrogate gradient still point downslope?"""
 
+from .analysis.gradients.closed.jamming import jamming as jamming
+from .analysis.gradients.closed.meanfield import meanfield as meanfield
+from .analysis.gradients.descent.along import along as along
+from .analysis.gradients.descent.plane import slice_of as slice_of
 from .analysis.gradients.deviation import deviation as deviation
 from .analysis.gradients.margin.certificate.certificate import certify as certify
 from .analysis.gradients.margin.descent import descent_margin as descent_margin
 from .analysis.gradients.measurement import measure as measure
+from .analysis.gradients.measuring.observing import Measuring as Measuring
 from .analysis.gradients.untie import untie as untie
 from .analysis.surrogates import strategies as strategies
 from .analysis.surrogates.activation import Activation as Activation

@@ -17,6 +17,7 @@ import pytest
 FACE = {
     *("Activation", "ACTIVATIONS", "Surrogate", "SURROGATES", "u"),
     *("untie", "deviation", "measure", "descent_margin", "certify"),
+    *("Measuring", "along", "slice_of", "jamming", "meanfield"),
     *("adapt", "adapt_factor", "adapt_rule", "check_surrogate", "parametrize_with_checks", "strategies"),
     *("Claim", "CLAIMS", "verify", "__version__"),
 }
@@ -59,7 +60,9 @@ def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def acts(node: ast.stmt, own: set[str]) -> bool:
     """Whether a statement calls something for its effect, or writes into what this module has not made."""
     if isinstance(node, ast.Expr):
-        return not isinstance(node.value, ast.Constant)
+        # A method of what the module has made, as `app.command()(grid)`, acts on nothing else.
+        method = isinstance(node.value, ast.Call) and "." in ast.unparse(node.value.func)
+        return not isinstance(node.value, ast.Constant) and not (method and ast.unparse(node).split(".")[0] in own)
     if isinstance(node, ast.Assign):
         into = [target for target in node.targets if not isinstance(target, ast.Name | ast.Tuple)]
     else:
@@ -89,6 +92,7 @@ def test_importing_acts_on_nothing(sources: dict[str, str]) -> None:
     [
         "REGISTRY['mine'] = 1",
         "register(print)",
+        "y.register(print)",
         "torch.use = 1",
         "y += [1]",
         "Y = y\nY += [1]",
@@ -101,6 +105,7 @@ def test_a_planted_effect_is_caught(planted: str) -> None:
 
 def test_a_definition_is_no_effect() -> None:
     assert effects("mp = Context()\nmp.prec = 256\n") == []
+    assert effects("app = Typer()\napp.command()(grid)\n") == []
     assert effects("with precision(60):\n    PI = compute()\nX = {1}\nX |= {2}\ndef f():\n    X.add(3)\n") == []
 
 
