@@ -45,8 +45,8 @@ class Paired:
 def mean(values: Sequence[float]) -> Mean:
     """The mean of values with its interval.
 
-    >>> mean([1.0, 2.0, 3.0])
-    Mean(value=2.0, half_width=2.48..., runs=3)
+    >>> mean([1.0]), mean([1.0, 2.0, 3.0]).value
+    (Mean(value=1.0, half_width=None, runs=1), 2.0)
     """
     if not values:
         return Mean(None, None, 0)

@@ -99,18 +99,18 @@ def complete(
 
 def _run(store: Folder, wanted: Sequence[Job], missing: Sequence[Job], how: How, progress: Progress) -> None:
     epochs = sum(job.epochs for job in wanted) - sum(job.epochs for job in missing)
-    running = missing[0].title
+    left = {job.key: job.title for job in missing}
 
     def at_epoch(more: int) -> None:
         nonlocal epochs
         epochs += more
-        progress(running, epochs)
+        progress(next(iter(left.values()), "done"), epochs)
 
     at_epoch(0)
     for job, records, seconds in _done(missing, how, at_epoch):
         store.write(job, records, seconds)
-        running = job.title
-        progress(running, epochs)
+        del left[job.key]
+        at_epoch(0)
 
 
 def _done(missing: Sequence[Job], how: How, at_epoch: Callable[[int], None]) -> Iterator[Done]:
