@@ -16,6 +16,9 @@ from ...analysis.gradients.per_sample.measurement import per_sample
 from ...analysis.gradients.table import provenance
 from ...analysis.surrogates.lookup import surrogate
 from .. import data, training
+from ..grids import job
+from ..grids.grid import Block, Grid
+from ..grids.results import tidy
 from ..networks import Network, hidden, network
 from . import perceptron
 from .averaging import averages
@@ -42,6 +45,7 @@ class Plan:
         draws: of a random surrogate at each stage.
         batch: training samples that the gradients are taken on.
         few: training samples that the margins are certified on; the certificate's cost grows with them.
+        rates: learning rates of the grid that compares alignment and accuracy.
         units: what the perceptron study runs.
     """
 
@@ -62,6 +66,7 @@ class Plan:
     draws: int = 4
     batch: int = 64
     few: int = 16
+    rates: tuple[float, ...] = (0.05, 0.5)
     units: perceptron.Plan = perceptron.QUICK
 
     def runs(self) -> Iterator[tuple[Network, str, int]]:
@@ -91,7 +96,7 @@ GLANCE = Plan(trained=("tied",), seeds=(0,))
 
 def tables(plan: Plan = QUICK, *, progress: Progress = lambda running, runs: None) -> dict[str, pd.DataFrame]:
     """The tables by name: ``deviations`` (with the mean-field prediction), ``curves``, ``samples``, ``along``,
-    ``slice``, ``margins``, ``jamming`` and ``perceptron``.
+    ``slice``, ``margins``, ``jamming``, ``perceptron`` and ``grid``.
 
     Args:
         plan: what to run.
@@ -112,9 +117,19 @@ def tables(plan: Plan = QUICK, *, progress: Progress = lambda running, runs: Non
         observe = _observer(plan, entry, trained, seed, (x[: plan.batch], y[: plan.batch]), add)
         _, curve = training.train(entry, samples, backward=trained, seed=seed, epochs=plan.epochs, at_stage=observe)
         add("curves", curve)
-    progress("the perceptron", done + 1)
+    progress("the perceptron, and a grid", done + 1)
     made = {name: _together(parts, plan) for name, parts in found.items()}
-    return made | {"perceptron": perceptron.perceptron(plan.units)}
+    return made | {"perceptron": perceptron.perceptron(plan.units), "grid": _together([_grid(plan)], plan)}
+
+
+def _grid(plan: Plan) -> pd.DataFrame:
+    """Each network trained by each rule, its alignment measured on the way: a run a row, as a run folder keeps them."""
+    blocks = tuple(
+        Block((name,), (network(name).activation,), ("tied", *plan.surrogates), plan.rates, (plan.batch,), plan.epochs)
+        for name in plan.networks
+    )
+    wanted = Grid("gallery", "the gallery's", blocks, plan.seeds, "ours", stages=("0", "middle", "end"))
+    return tidy.runs([record for each in job.jobs(wanted) for record in job.run(each)])
 
 
 def _observer(
