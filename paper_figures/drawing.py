@@ -265,7 +265,8 @@ def save(
         with look.at(venue):
             every = drawn(name, at_hand, surrogates=surrogates, layers=layers, stages=stages, quick=quick)
             for each in every:
-                look.settle(each.figure)
+                if set(formats) != {"tex"}:
+                    look.settle(each.figure)
                 with look.latex_text(each.figure, latex.set_by_latex) if latex_text else nullcontext():
                     for suffix in (suffix for suffix in formats if suffix != "tex"):
                         written.append(look.save(each.figure, folder / f"{each.name}.{suffix}"))

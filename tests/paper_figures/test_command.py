@@ -45,10 +45,9 @@ def test_what_has_no_table_is_left_out_and_named(run, folder):
     names = {Path(line).stem for line in said.splitlines()}
     assert {"perceptron", "margin-mlp-digits", "per-sample-mlp-digits-tied", "claims", "claims-table"} <= names
     assert "downslope: jamming is not drawn: there is no table 'jamming' (jamming.parquet).\n" in err
-    code, said, _ = run("--data", folder, "--out", folder / "figures", "--format", "tex", "--json")
+    code, said, _ = run("margin", "--data", folder, "--out", folder / "figures", "--format", "tex", "--json")
     record = json.loads(said)
-    assert record["left_out"]["training"] == "there is no table 'curves' (curves.parquet)"
-    assert record["quick"] is False
+    assert (record["left_out"], record["quick"]) == ({}, False)
     code, _, err = run("jamming", "--data", folder, "--out", folder / "figures")
     assert (code, err.count("\n")) == (2, 1)
     assert "the figure 'jamming' is drawn from the table 'jamming' (jamming.parquet), which is not at hand" in err
