@@ -58,4 +58,5 @@ def _difference(row: Row, score: Score) -> str:
         return "no pair"
     sign = "+" if value >= 0 else ""
     p = "" if row.p_holm is None else f", p = {row.p_holm:.2g}"
-    return f"{sign}{shown(value, half_width, score)}{p}"
+    small = half_width is not None and abs(value) + half_width < score.margin and row.verdict in ("better", "worse")
+    return f"{sign}{shown(value, half_width, score)}{p}{', within the margin' * small}"

@@ -135,6 +135,16 @@ def test_the_sentence_names_each_verdict():
     assert "survives" not in said
 
 
+def test_a_difference_that_is_sure_but_small_is_called_so():
+    steps = (0.0010, 0.0011, 0.0009, 0.0010, 0.0012)
+    small = records(
+        {rule: [value + k * step for value, step in zip(BASE, steps, strict=True)] for k, rule in enumerate(RULES)}
+    )
+    (said,) = sentences("train", table(GRID, small))
+    assert "better: constant (+0.10 ± 0.01, p = " in said
+    assert said.count("within the margin") == 3
+
+
 def test_a_poor_angle_under_a_good_score_is_said():
     cosines = {"tied": 1.0, "constant": 0.2, "rectangle": 0.2, "triangle": 0.9}
     measured = [record(each.cell, each.curve["test_accuracy"][-1], cosine=cosines[each.cell.rule]) for each in FOUND]
