@@ -71,7 +71,8 @@ class Surrogate:
     expected_failed_checks: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name.strip():
+        name: object = self.name  # what a caller without types may give
+        if not isinstance(name, str) or not name.strip():
             raise Refused(
                 f"Surrogate(name={self.name!r}): tables and figures need a name; give a text that is not empty."
             )

@@ -82,9 +82,9 @@ def averages(
         stacked, reference = _of(layer, model, drawn), _of(layer, model, [exact])[0]
         if bool((stacked == stacked[0]).all()):
             continue  # no jammed activation lies above it
-        coordinates = {"network": network, "trained": trained, "surrogate": surrogate, "reference": "exact"}
-        coordinates |= {"layer": layer.path, "depth": depth, "seed": seed}
-        mean_cosine, snr = (float(known.loc[layer.path, name]) for name in ("mean_cosine", "snr"))
+        coordinates: dict[str, Any] = {"network": network, "trained": trained, "surrogate": surrogate}
+        coordinates |= {"reference": "exact", "layer": layer.path, "depth": depth, "seed": seed}
+        mean_cosine, snr = known.loc[layer.path].astype(float).tolist()
         rows += [coordinates | row for row in _rows(stacked, reference, averaged, mean_cosine, snr)]
     table = pd.DataFrame(rows)
     table.attrs = provenance(seed=seed, schema=SCHEMA, draws=draws)
@@ -102,7 +102,7 @@ def _rows(
     drawn: Tensor, exact: Tensor, averaged: Sequence[int], mean_cosine: float, snr: float
 ) -> Iterator[dict[str, Any]]:
     for n in averaged:
-        groups = drawn.unflatten(0, (-1, n)).mean(1)
+        groups = drawn.reshape(-1, n, drawn.shape[1]).mean(1)
         ratio = signal_to_noise(groups)
         predicted = n * snr
         turned = mean_cosine * math.sqrt(predicted / (1 + predicted)) if math.isfinite(predicted) else mean_cosine
