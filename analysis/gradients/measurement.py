@@ -1,31 +1,35 @@
 """`measure`: the gradients of surrogates on a network and a batch, layer by layer, as a tidy table.
 
 The exact reference is torch's own gradient of the untouched model, which takes no path through this project; the
-surrogates share one more forward, and its loss must be the reference's to the last bit.
+surrogates share one more forward, and its loss must be the reference's to the last bit. Where the model is a chain
+their gradients come stacked, else replayed one by one; where signs are not asked for, a chain's gradients are not even
+formed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from ..errors import Refused
+from .chains.metrics import unsigned
+from .deviation import Deviation
 from .inputs import untouched
 from .layers import layers, observe
 from .measuring.choice import Given, count, seeded
 from .measuring.choice import surrogates as chosen_from
-from .measuring.rows import compare, frame
+from .measuring.rows import columns, compare, frame, places
 from .measuring.setting import Loss, Setting
 from .measuring.taking import native as natively
-from .measuring.taking import same
+from .measuring.ways import CHAIN, Metrics, backwards, metrics
 from .per_sample.measurement import per_sample
 from .references import REFERENCES
-from .references.reference import Exact, Reference, named
+from .references.reference import Exact, Numbers, Reference, named
 from .table import provenance
-from .untie.untied import untie
+from .untie.untied import Choice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +46,7 @@ def measure(
     seed: int = 0,
     reference: str | Reference = "exact",
     samples: bool = False,
+    signs: bool = True,
     network: str = "",
     stage: str = "",
     step: int | None = None,
@@ -80,6 +85,10 @@ def measure(
               ``exact_directional_derivative`` what the exact gradient says, where that is defined.
         samples: whether rows for each sample alone follow those of the batch, as `per_sample` makes them; they are
             compared with the exact gradient alone.
+        signs: whether signs and zeros are counted. Without, ``kept``, ``flipped``, ``vanished``, ``appeared``,
+            ``both_zero`` and the shares made of them are missing; for a chain (``nn.Sequential`` of linear,
+            convolution, pooling and activation modules) the other numbers then take about half the time, and the exact
+            gradient is the chain's own, torch's to rounding.
         network: coordinate, copied into each row.
         stage: coordinate, copied.
         step: coordinate, copied.
@@ -90,7 +99,8 @@ def measure(
         ``surrogate``, ``reference``, ``layer`` (its path; "whole"), ``depth`` (1 for the first layer to run; 0 for the
         whole), ``stage``, ``step``, ``seed``, ``sample`` ("batch", or a sample's place), ``draw``; the fields of
         `Deviation`; ``state`` and ``reason``; the reference's own. Undefined numbers are missing, with the reason.
-        ``attrs`` hold the provenance, the loss, how the reference was computed, and what `untie` could not reach.
+        ``attrs`` hold the provenance, the loss, how the reference was computed, what `untie` could not reach, and under
+        ``"way"`` how the gradients came: ``"chain"``, stacked, or ``"replay"``, one by one; they are equal to rounding.
 
     Raises:
         Refused: the loss is not a finite scalar or does not depend on the parameters; a weight, buffer or the batch is
@@ -120,28 +130,29 @@ def measure(
         )
     setting = Setting.of(model, loss, batch, "measure")
     with untouched(model, setting.owned, seed) as again:
-        observation = observe(model, setting.output)
-        keys = list(observation.activations) if activations is None else list(activations)
-        if not keys:
-            raise Refused(f"measure(model=...): {observation.nothing()}")
-        native = natively(setting, observation, again)
-        judge = against.prepare(native)
-        again()
-        with untie(model, {key: list(chosen.values()) for key in keys}, torch.Generator().manual_seed(seed)) as untied:
-            found = same(setting.value(), native)
-            of_layer = layers(model, observation.order)
-            rows: list[dict[Any, Any]] = []
-            replays = untied.replay(found, setting.parameters, draws=draws)
-            for choice, gradients in list(replays) if judge.reruns else replays:
-                coordinates = {
-                    "network": network,
-                    "activation": "+".join(rule.key for rule in untied.rules),
-                    "surrogate": list(chosen)[choice.index],
-                    "reference": against.label,
-                }
-                for layer, depth, compared in compare(of_layer, setting.parameters, gradients, native.exact, judge):
-                    at = {"layer": layer, "depth": depth, "stage": stage, "step": step, "seed": seed}
-                    rows.append(coordinates | at | {"sample": "batch", "draw": choice.draw} | compared)
+        lean = None
+        if not signs and isinstance(against, Exact):
+            lean = metrics(setting, again, activations, list(chosen.values()), seed, draws)
+        found = (
+            _formed(setting, again, activations, chosen, against, seed, draws) if lean is None else _lean(lean, setting)
+        )
+        rows = [
+            {
+                "network": network,
+                "activation": found.activation,
+                "surrogate": list(chosen)[choice.index],
+                "reference": against.label,
+                "layer": layer,
+                "depth": depth,
+                "stage": stage,
+                "step": step,
+                "seed": seed,
+                "sample": "batch",
+                "draw": choice.draw,
+            }
+            | columns(compared if signs else unsigned(compared), numbers)
+            for choice, layer, depth, compared, numbers in found.compared
+        ]
     table = frame(rows)
     if samples:
         options: dict[str, Any] = {"network": network, "stage": stage, "step": step}
@@ -152,8 +163,59 @@ def measure(
         seed=seed,
         device=str(setting.parameters[0].device),
         training=model.training,
-        loss=native.loss,
-        unreached=[str(each) for each in untied.unreached],
-        reference={"name": against.label, **judge.facts},
+        loss=found.loss,
+        unreached=list(found.unreached),
+        reference={"name": against.label, **found.facts},
+        way=found.way,
     )
     return table
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What a table is made of: for each surrogate, draw and layer its deviation and the reference's own numbers."""
+
+    way: str
+    activation: str
+    loss: float
+    unreached: Sequence[str]
+    facts: Mapping[str, Any]
+    compared: Sequence[tuple[Choice, str, int, Deviation, Numbers]]
+
+
+def _formed(
+    setting: Setting,
+    again: Callable[[], None],
+    activations: Sequence[Any] | None,
+    chosen: Mapping[str, Any],
+    against: Reference,
+    seed: int,
+    draws: int,
+) -> _Compared:
+    """By the gradients, with any reference."""
+    observation = observe(setting.model, setting.output)
+    keys = list(observation.activations) if activations is None else list(activations)
+    if not keys:
+        raise Refused(f"measure(model=...): {observation.nothing()}")
+    native = natively(setting, observation, again)
+    judge = against.prepare(native)
+    of_layer = layers(setting.model, observation.order)
+    with backwards(native, {key: list(chosen.values()) for key in keys}, seed, draws) as found:
+        compared = [
+            (choice, *each)
+            for choice, gradients in (list(found.gradients) if judge.reruns else found.gradients)
+            for each in compare(of_layer, setting.parameters, gradients, native.exact, judge)
+        ]
+    return _Compared(found.way, found.activation, native.loss, found.unreached, judge.facts, compared)
+
+
+def _lean(found: Metrics, setting: Setting) -> _Compared:
+    """Without the gradients, of a chain. Its layers are all in use."""
+    of_layer = layers(setting.model, found.observation.order)
+    where = list(places(of_layer, setting.parameters, setting.parameters))
+    compared = [
+        (each.choice, path, depth, Deviation(reason=reason) if reason else each.layers.get(path, each.whole), {})
+        for each in found.found
+        for path, depth, _, reason in where
+    ]
+    return _Compared(CHAIN, found.activation, found.loss, (), {}, compared)

@@ -48,6 +48,7 @@ def gradients(
     *,
     draws: int = 1,
     generator: torch.Generator | None = None,
+    known: Sequence[Tensor | None] = (),
 ) -> Iterator[tuple[Choice, tuple[Tensor | None, ...]]] | None:
     """What ``untie(model, replacements, generator).replay`` yields, to rounding and at the same draws.
 
@@ -59,6 +60,8 @@ def gradients(
         parameters: what to differentiate by; those that require no gradient get ``None``.
         draws: of each random surrogate.
         generator: of the draws, moved on as `untie` moves it.
+        known: torch's own gradient by each of ``parameters``, where it is at hand. It is every surrogate's, to the bit,
+            for the layers that no untied activation follows.
 
     Returns:
         (choice, gradients) one after the other, in the order of ``replay``; ``None`` where the model is no chain or the
@@ -68,7 +71,7 @@ def gradients(
         Refused: ``draws`` is below 1, or a name is unknown.
     """
     begun = _begin(model, loss, batch, replacements, draws, generator, {id(each) for each in parameters})
-    return None if begun is None else _gradients(begun, parameters)
+    return None if begun is None else _gradients(begun, parameters, known)
 
 
 def deviations(
@@ -142,8 +145,8 @@ def _begin(
     if values is None or not layers or any(value.dtype not in (torch.float32, torch.float64) for value in values):
         return None
     with torch.enable_grad():
-        output = values.pop().requires_grad_()
-        value: Any = loss(output, y)
+        output = values.pop().detach().requires_grad_()
+        value: Any = loss(output.clone(), y)  # a loss may change what it is given
         if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
             return None
         slopes: Sequence[Tensor | None] = torch.autograd.grad(value, [output, *owned], allow_unused=True)
@@ -172,18 +175,27 @@ def _groups(choices: Sequence[Choice], places: Mapping[str, Place]) -> Iterator[
     yield group
 
 
-def _gradients(begun: _Begun, parameters: Sequence[nn.Parameter]) -> Iterator[tuple[Choice, tuple[Tensor | None, ...]]]:
-    for group in _groups(begun.choices, begun.forward.places):
+def _gradients(
+    begun: _Begun, parameters: Sequence[nn.Parameter], known: Sequence[Tensor | None]
+) -> Iterator[tuple[Choice, tuple[Tensor | None, ...]]]:
+    forward, above = begun.forward, begun.forward.above
+    same: dict[int, Tensor | None] = {}
+    if known:
+        at_hand = {id(parameter): gradient for parameter, gradient in zip(parameters, known, strict=True)}
+        last = [part for layer in forward.layers if not above[layer.path] for part in layer.module.parameters()]
+        same = {id(part): at_hand[id(part)] for part in last if id(part) in at_hand}
+        forward = replace(forward, layers=tuple(layer for layer in forward.layers if above[layer.path]))
+    for group in _groups(begun.choices, forward.places):
         members = list(dict.fromkeys(member for _, member, _ in group))
-        found = sums(begun.forward, members)
+        found = sums(forward, members) if forward.layers else {}
         for choice, member, factor in group:
-            held = _by_parameter(begun.forward, found, members.index(member), factor)
+            held = same | _by_parameter(forward, found, members.index(member), factor)
             yield choice, tuple(held.get(id(parameter)) for parameter in parameters)
 
 
-def _by_parameter(forward: Forward, found: Mapping[str, Sums], index: int, factor: float) -> dict[int, Tensor]:
+def _by_parameter(forward: Forward, found: Mapping[str, Sums], index: int, factor: float) -> dict[int, Tensor | None]:
     """The gradients of one member times ``factor`` for each untied activation above them, by the parameters' ``id``."""
-    held: dict[int, Tensor] = {}
+    held: dict[int, Tensor | None] = {}
     above = forward.above
     for layer in forward.layers:
         for parameter, part in ((layer.weight, found[layer.path].weight), (layer.bias, found[layer.path].bias)):

@@ -72,7 +72,7 @@ class Reference:
             pairs = [pair for each in among for pair in zip(held[each], self._parts[each], strict=True)]
             numbers = (math.fsum(part[each] for each in among) for part in (squares, self._squares, inner))
             known = _direction(pairs, *numbers)
-            answer[path] = known or replace(deviation(*zip(*pairs, strict=True)), **_UNSIGNED)
+            answer[path] = known or unsigned(deviation(*zip(*pairs, strict=True)))
         return answer
 
     def _held(self, path: str, sums: Sums, index: int, scale: float) -> list[Tensor]:
@@ -80,6 +80,11 @@ class Reference:
         parts = zip(self._scratch[path], _parts(sums, index), strict=True)
         held = [scratch.copy_(part) for scratch, part in parts]
         return held if scale == 1 else [part.mul_(scale) for part in held]
+
+
+def unsigned(compared: Deviation) -> Deviation:
+    """The same without the counts of signs and zeros."""
+    return replace(compared, **_UNSIGNED)
 
 
 def _direction(

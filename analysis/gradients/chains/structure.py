@@ -20,13 +20,16 @@ def chain(model: nn.Module) -> tuple[Stage, ...] | None:
 
     A chain is an ``nn.Sequential`` (of ``nn.Sequential``) of ``nn.Linear``, ``nn.Conv2d`` in one group with zero
     padding, ``nn.AvgPool2d``, ``nn.MaxPool2d``, ``nn.Flatten()``, ``nn.Identity``, dropout in evaluation mode, and the
-    activations of ``torch.nn`` that are in the catalogue; without hooks, without a ``forward`` of the instance's own,
-    and no parameter in two places. A subclass is no chain: its forward may be another.
+    activations of ``torch.nn`` that are in the catalogue; without hooks (torch's process-wide ones among them, which an
+    open `untie` block sets), without a ``forward`` of the instance's own, and no parameter in two places. A subclass is
+    no chain: its forward may be another.
 
     >>> chain(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))) is None
     True
     """
     stages: list[Stage] = []
+    if any(getattr(torch.nn.modules.module, f"_global{hooks}") for hooks in _HOOKS):
+        return None
     for path, module in _members(model):
         stage = None if module is None else _stage(path, module)
         if stage is None:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ...errors import Refused
@@ -19,11 +18,11 @@ from ..layers import layers, observe
 from ..measuring.choice import count, seeded, surrogates
 from ..measuring.rows import places
 from ..measuring.setting import Gradients, Loss, Setting
-from ..measuring.taking import Native, inner, native, same, taken
+from ..measuring.taking import Native, inner, native, taken
+from ..measuring.ways import backwards
 from ..references.errors import Groups
 from ..references.reference import flatness
 from ..table import provenance
-from ..untie.untied import untie
 from .chain import chain
 from .draws import Draws
 from .moments import LIMIT, Moments, moments, operations
@@ -176,11 +175,8 @@ def _drawn(
     """The draws, one backward each through one forward."""
     setting = known.setting
     found = Draws(Groups.of(draws, setting.parameters), where, known.exact)
-    known.again()
-    mapping = {key: [surrogate] for key in keys}
-    with untie(setting.model, mapping, torch.Generator().manual_seed(seed)) as untied:
-        value = same(setting.value(), known)
-        for choice, gradients in untied.replay(value, setting.parameters, draws=draws):
+    with backwards(known, {key: [surrogate] for key in keys}, seed, draws) as each:
+        for choice, gradients in each.gradients:
             found.take(choice.draw, gradients)
     return found
 

@@ -137,6 +137,7 @@ class Measuring:
             loss=[each["loss"] for each in attrs],
             unreached=attrs[0]["unreached"],
             reference=attrs[0]["reference"],
+            way=[each["way"] for each in attrs],
             steps=done,
             not_reached=sorted(self._at - set(done)),
             seconds_measuring=self.seconds_measuring,
@@ -163,7 +164,7 @@ class Measuring:
         return time.perf_counter()
 
 
-_OPTIONS = frozenset({"activations", "draws", "seed", "reference", "samples", "network", "stage"})
+_OPTIONS = frozenset({"activations", "draws", "seed", "reference", "samples", "signs", "network", "stage"})
 
 
 def _chosen(given: Given) -> list[Any]:

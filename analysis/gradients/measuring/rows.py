@@ -72,8 +72,7 @@ def places(
 
 def compare(
     of_layer: Sequence[Layer], parameters: Sequence[nn.Parameter], gradients: Gradients, exact: Gradients, judge: Judge
-) -> Iterator[tuple[str, int, dict[str, Any]]]:
-    """Path, depth and columns of each layer, then of all trained parameters together."""
+) -> Iterator[tuple[str, int, Deviation, Numbers]]:
+    """Path, depth, deviation and the reference's numbers of each layer, then of all trained parameters together."""
     for path, depth, where, reason in places(of_layer, parameters, gradients, exact):
-        compared, numbers = (Deviation(reason=reason), {}) if reason else judge(where, gradients)
-        yield path, depth, columns(compared, numbers)
+        yield path, depth, *((Deviation(reason=reason), {}) if reason else judge(where, gradients))
