@@ -84,7 +84,7 @@ def averages(
             continue  # no jammed activation lies above it
         coordinates: dict[str, Any] = {"network": network, "trained": trained, "surrogate": surrogate}
         coordinates |= {"reference": "exact", "layer": layer.path, "depth": depth, "seed": seed}
-        mean_cosine, snr = known.loc[layer.path].astype(float).tolist()
+        mean_cosine, snr = known.to_dict("index")[layer.path].values()
         rows += [coordinates | row for row in _rows(stacked, reference, averaged, mean_cosine, snr)]
     table = pd.DataFrame(rows)
     table.attrs = provenance(seed=seed, schema=SCHEMA, draws=draws)
