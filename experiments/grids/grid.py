@@ -64,6 +64,7 @@ class Grid:
         glance_seeds: the seeds of ``--quick``.
         stages: when angle, magnitude and margin are measured: numbers of epochs, "middle" and "end"; empty where they
             are not.
+        short: whether it is cut short by `quick`: its numbers show that everything works and support no sentence.
     """
 
     name: str
@@ -75,10 +76,11 @@ class Grid:
     glance: tuple[Block, ...] = field(default=(), repr=False)
     glance_seeds: tuple[int, ...] = (0, 1)
     stages: tuple[str, ...] = ()
+    short: bool = False
 
     def quick(self) -> Grid:
         """The same question, cut short."""
-        return replace(self, name=f"{self.name}-quick", blocks=self.glance, seeds=self.glance_seeds)
+        return replace(self, name=f"{self.name}-quick", blocks=self.glance, seeds=self.glance_seeds, short=True)
 
     def cells(self) -> tuple[Cell, ...]:
         """The runs, each once, in the order of the tables; those that cannot be trained are left out."""
@@ -162,7 +164,7 @@ def _above_zero(option: str, values: Sequence[float]) -> None:
 
 
 def grid(name: str) -> Grid:
-    """The grid of that name; ``NAME-quick`` is the quick one.
+    """The grid of that name; its `quick` is the part for a first look.
 
     Raises:
         Refused: there is none of that name.

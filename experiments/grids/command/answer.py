@@ -10,6 +10,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from ..grid import Grid
@@ -52,7 +53,8 @@ def dry_run(grid: Grid, said: Said) -> None:
         print(json.dumps(found.as_json(), indent=2, allow_nan=False))
         return
     done = f", {found.done} of them done" if found.done else ""
-    print(f"{grid.name}: {found.runs} runs in {found.jobs} jobs{done}.")
+    print(f"{grid.name}: {_count(found.runs, 'run')} in {_count(found.jobs, 'job')}{done}.")
+    _idle(found.jobs - found.done, said.how)
     workers = f" with {said.how.workers} workers" if said.how.workers > 1 else ""
     print(f"Expected, by {found.measured_by}: {progress.duration(found.wall_seconds)}{workers}.")
     for pair, reason in grid.left_out().items():
@@ -74,7 +76,7 @@ def run(grid: Grid, said: Said) -> None:
         started = time.perf_counter()
         try:
             with progress.shown(total) as advance:
-                ran = complete(grid, folder, said.how, progress=advance, begun=_skips)
+                ran = complete(grid, folder, said.how, progress=advance, begun=partial(_begun, how=said.how))
         except KeyboardInterrupt:
             kept = f"the same command goes on from there ({folder})" if said.out else "without --out nothing is kept"
             _tell(f"stopped; what was done is whole: {kept}.")
@@ -109,7 +111,7 @@ def check(grid: Grid, said: Said) -> bool:
         ]
         print(json.dumps({"sample_seed": seed, "agrees": agreed, "runs": rows}, indent=2, allow_nan=False))
         return agreed
-    print(f"{len(found)} runs of a random sample (seed {seed}) trained again: {same} give the same bits.")
+    print(f"{_count(len(found), 'run')} of a random sample (seed {seed}) trained again: {same} give the same bits.")
     for each in found:
         if not each.same_bits:
             cell = each.record.cell
@@ -119,20 +121,38 @@ def check(grid: Grid, said: Said) -> bool:
     return agreed
 
 
-def _skips(done: int, wanted: int) -> None:
-    if done:
-        _tell(f"{done} of {wanted} jobs are done already and are skipped.")
+def _begun(done: int, wanted: int, how: How) -> None:
+    if 0 < done < wanted:
+        _tell(f"{done} of {_count(wanted, 'job')} {'is' if done == 1 else 'are'} done already and skipped.")
+    _idle(wanted - done, how)
+
+
+def _idle(missing: int, how: How) -> None:
+    """Say that there are more workers than jobs: a job is done by one."""
+    if 0 < missing < how.workers:
+        more = "a second worker has" if missing == 1 else f"more than {missing} workers have"
+        _tell(f"{_count(missing, 'job')}: {more} nothing to do.")
 
 
 def _summary(ran: Ran, seconds: float, folder: Path | None) -> None:
-    runs, diverged = len(ran.records), sum(record.diverged is not None for record in ran.records)
-    spent = sum(ran.seconds.values())
-    parts = [f"{runs} runs, {ran.fresh} of {len(ran.seconds)} jobs now, in {progress.duration(seconds)}"]
+    runs, diverged = _count(len(ran.records), "run"), sum(record.diverged is not None for record in ran.records)
+    jobs, spent = len(ran.seconds), sum(ran.seconds.values())
+    if not ran.fresh:
+        parts = [f"all {runs} were done before" if len(ran.records) > 1 else "the run was done before"]
+        parts += ["nothing was trained"]
+    elif ran.fresh < jobs:
+        parts = [f"{runs}; {ran.fresh} of {_count(jobs, 'job')} done now, in {progress.duration(seconds)}"]
+    else:
+        parts = [f"{runs} in {_count(jobs, 'job')}, in {progress.duration(seconds)}"]
     parts += [f"{progress.duration(spent)} of one-thread time in all"]
     parts += [f"{diverged} diverged"] * bool(diverged)
-    parts += [f"{ran.strangers} results of other settings left alone"] * bool(ran.strangers)
+    parts += [f"{_count(ran.strangers, 'result')} of other settings left alone"] * bool(ran.strangers)
     parts += [f"kept in {folder}"] * (folder is not None)
     _tell("; ".join(parts) + ".")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _tell(text: str) -> None:

@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from ..catalogue import GRIDS
+from ..running.check import SAMPLE
+
+CHECK = f"Train {SAMPLE} random jobs of RUNS/NAME again (all, where there are fewer) and compare run by run."
+
 
 def grid(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A grid; a wrong name lists them.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(GRIDS)}.")],
     out: Annotated[Path | None, typer.Option(metavar="RUNS", help="Keep and resume in RUNS/NAME.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="The same question in a minute or less.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many runs and how long.")] = False,
-    check: Annotated[Path | None, typer.Option(metavar="RUNS", help="Retrain a random sample and compare.")] = None,
+    check: Annotated[Path | None, typer.Option(metavar="RUNS", help=CHECK)] = None,
     workers: Annotated[int, typer.Option(min=1, help="One-thread processes.")] = 1,
     cluster: Annotated[str, typer.Option(metavar="ADDRESS", help="tcp://HOST:PORT of Dask, or local.")] = "",
     device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",

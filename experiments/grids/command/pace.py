@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from ... import training
+from ...data import Data
 from ...networks import network
-from ...stacked import engine
+from ...stacked import engine, single
 from .. import plain
 from ..cell import Cell
 from ..grid import Grid, own_data
@@ -93,7 +97,7 @@ def _calibrated(job: Job) -> float:
     cell = job.cells[0]
     if job.task == "train" and engine.stackable(cell):
         return _stacked(job)
-    return _alone(cell, job.device) / (len(job.cells) if job.task == "maximise" else 1)
+    return _alone(job) / (len(job.cells) if job.task == "maximise" else 1)
 
 
 def _stacked(job: Job) -> float:
@@ -107,9 +111,10 @@ def _stacked(job: Job) -> float:
     return max(spent[2] - spent[1], 1e-6) / len(job.cells)
 
 
-def _alone(cell: Cell, device: str) -> float:
-    """From a few steps of the plain loop and the scores of a few samples."""
-    entry, whole = network(cell.network), plain.samples(own_data(cell), device)
+def _alone(job: Job) -> float:
+    """From a few steps of the loop that `run` takes for this job and the scores of a few samples."""
+    cell = job.cells[0]
+    entry, whole = network(cell.network), plain.samples(own_data(cell), job.device)
     part = min(STEPS * cell.batch, len(whole.train_inputs), len(whole.test_inputs))
     few = replace(
         whole,
@@ -120,14 +125,37 @@ def _alone(cell: Cell, device: str) -> float:
     )
     spent: list[tuple[float, float]] = []
     with training._one_thread():
-        model, optimizer, (order, noise) = plain.prepared(cell, device)
+        model, epoch = (_lean if job.task == "train" and single.fits(cell) else _plain)(cell, few, job.device)
         for _ in range(2):
             started = time.perf_counter()
-            with plain.backward(model, cell, noise):
-                plain.steps(entry, model, optimizer, few, cell.batch, order)
+            epoch()
             stepped = time.perf_counter()
             plain.score(entry, model, few, epoch=0, step=0)
             spent.append((stepped - started, time.perf_counter() - stepped))
     stepping, scoring = spent[-1]
     train, test = len(whole.train_inputs), len(whole.test_inputs)
     return stepping * train / part + scoring * (min(train, plain.SCORED) + test) / (min(part, plain.SCORED) + part)
+
+
+Loop = tuple[nn.Module, Callable[[], object]]
+"""A model, and what trains it for an epoch."""
+
+
+def _plain(cell: Cell, data: Data, device: str) -> Loop:
+    entry = network(cell.network)
+    model, optimizer, (order, noise) = plain.prepared(cell, device)
+
+    def epoch() -> None:
+        with plain.backward(model, cell, noise):
+            plain.steps(entry, model, optimizer, data, cell.batch, order)
+
+    return model, epoch
+
+
+def _lean(cell: Cell, data: Data, device: str) -> Loop:
+    entry = network(cell.network)
+    model = plain.initialised(cell, entry).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=cell.learning_rate, momentum=cell.momentum)
+    order, noise = (training._generator(cell.seed, stream=stream) for stream in (1, 2))
+    lean = single.Lean(model, cell, noise)
+    return model, lambda: single.epoch(entry, lean, optimizer, data.train, cell.batch, order)

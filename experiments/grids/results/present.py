@@ -13,7 +13,7 @@ from rich.table import Table
 from ..grid import Grid
 from ..job import Record
 from .alignment import correlations, sentence
-from .sentences import sentences, shown
+from .sentences import DIVERGED, sentences, shown
 from .table import SCORES, Row, Score, table
 
 
@@ -24,7 +24,7 @@ def document(grid: Grid, records: Sequence[Record]) -> dict[str, Any]:
         "cells": [record.as_json() for record in records],
         "table": [row.as_json() for row in rows],
         "alignment": [row.as_json() for row in aligned],
-        "sentences": [*sentences(grid.task, rows), *map(sentence, aligned)],
+        "sentences": [*sentences(grid, rows), *_aligned(grid, records)],
         "left_out": grid.left_out(),
     }
 
@@ -37,13 +37,20 @@ def as_json(grid: Grid, records: Sequence[Record], times: Mapping[str, float]) -
 def shown_table(grid: Grid, records: Sequence[Record]) -> Iterator[Table | str]:
     """For each setting a table and its sentence; then what was left out."""
     rows = table(grid, records)
-    said = sentences(grid.task, rows)
+    said = sentences(grid, rows)
     for (setting, group), text in zip(groupby(rows, key=lambda row: row.setting), said, strict=True):
         yield _table(str(setting), list(group), SCORES[grid.task])
         yield f"{text}\n"
-    yield from map(sentence, correlations(grid, records))
+    if any(row.diverged for row in rows):
+        yield DIVERGED
+    yield from _aligned(grid, records)
     for pair, reason in grid.left_out().items():
         yield f"Left out: {pair}: {reason}."
+
+
+def _aligned(grid: Grid, records: Sequence[Record]) -> list[str]:
+    """What is said of alignment; nothing of a grid that is cut short."""
+    return [] if grid.short else [sentence(row) for row in correlations(grid, records)]
 
 
 def _table(title: str, rows: Sequence[Row], score: Score) -> Table:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ..grid import Task
-from .table import SCORES, Row, Score, Setting
+from ..grid import Grid
+from .table import SCORES, Row, Score
 
 POOR = 60.0
 """An angle above it, in degrees, is called poor: less than half of the step's length points along the exact one."""
@@ -16,32 +16,48 @@ _SAID = {
     "worse": "worse",
     "as good": "as good",
     "undecided": "not told apart (their intervals reach beyond the margin of {margin})",
+    "one seed": "one seed: no interval, no test",
+    "no pair": "not compared (at no seed did {reference} end as well)",
 }
 
+QUICK = "quick: supports no sentence"
+"""What is said of a grid that is cut short."""
 
-def sentences(task: Task, rows: Sequence[Row]) -> Iterator[str]:
-    """One sentence for each setting, in the order of the table."""
+DIVERGED = (
+    "Diverged: after some epoch a weight or a loss was not a finite number. A run whose loss is large but finite is an "
+    "ordinary run."
+)
+"""What counts as diverged, as `plain.finite` has it."""
+
+
+def sentences(grid: Grid, rows: Sequence[Row]) -> Iterator[str]:
+    """One sentence for each setting, in the order of the table; of a grid that is cut short, that it supports none."""
     for setting, group in groupby(rows, key=lambda row: row.setting):
-        yield _sentence(setting, list(group), SCORES[task])
+        listed = list(group)
+        said = [QUICK] if grid.short else _compared(listed, SCORES[grid.task])
+        yield f"{setting}: {'; '.join([*said, *_lost(listed)])}."
 
 
-def _sentence(setting: Setting, rows: Sequence[Row], score: Score) -> str:
+def _compared(rows: Sequence[Row], score: Score) -> list[str]:
     first, *others = rows
     margin = f"{score.margin * score.scale:g}{' point' * (score.scale == 100)}"
-    said = [f"{first.rule} reaches {shown(first.score.value, first.score.half_width, score)}"]
+    ended = first.score.value is not None
+    said = [f"{first.rule} reaches {shown(first.score.value, first.score.half_width, score)}"] * ended
     for verdict, words in _SAID.items():
         found = [row for row in others if row.verdict == verdict]
         if found:
             listed = ", ".join(f"{row.rule} ({_difference(row, score)})" for row in found)
-            said.append(f"{words.format(margin=margin)}: {listed}")
-    lost = [f"{row.rule} {row.diverged} of {row.diverged + row.score.runs}" for row in rows if row.diverged]
-    if lost:
-        said.append(f"diverged and left out: {', '.join(lost)}")
+            said.append(f"{words.format(margin=margin, reference=first.rule)}: {listed}")
     survivors = [row for row in others if row.verdict in ("better", "as good") and (row.angle or 0) > POOR]
     if survivors:
         listed = ", ".join(f"{row.rule} ({row.angle:.0f} degrees)" for row in survivors)
         said.append(f"the score survives a poor angle: {listed}")
-    return f"{setting}: {'; '.join(said)}."
+    return said
+
+
+def _lost(rows: Sequence[Row]) -> list[str]:
+    lost = [f"{row.rule} {row.diverged} of {row.diverged + row.score.runs}" for row in rows if row.diverged]
+    return [f"diverged and left out: {', '.join(lost)}"] * bool(lost)
 
 
 def shown(value: float | None, half_width: float | None, score: Score) -> str:
@@ -55,7 +71,7 @@ def shown(value: float | None, half_width: float | None, score: Score) -> str:
 def _difference(row: Row, score: Score) -> str:
     value, half_width = row.paired.difference.value, row.paired.difference.half_width
     if value is None:
-        return "no pair"
+        return f"reaches {shown(row.score.value, row.score.half_width, score)}"
     sign = "+" if value >= 0 else ""
     p = "" if row.p_holm is None else f", p = {row.p_holm:.2g}"
     small = half_width is not None and abs(value) + half_width < score.margin and row.verdict in ("better", "worse")

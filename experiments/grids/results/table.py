@@ -68,8 +68,10 @@ class Row:
         against: the rule that it is compared with, "" for that rule itself.
         paired: over the seeds at which neither diverged.
         p_holm: the p value, corrected over the rules of this setting.
-        verdict: "better", "worse", "as good", "undecided", or "" where nothing was compared.
-        angle: mean angle in degrees to the exact gradient over stages and seeds; ``None`` where not measured.
+        verdict: as `verdict` has it; "diverged" where all runs of the rule did; "quick" where the grid is cut short;
+            "" for the rule that the others are compared with.
+        angle: mean angle in degrees to the exact gradient over stages and the seeds that did not diverge; ``None``
+            where not measured.
     """
 
     setting: Setting
@@ -111,7 +113,7 @@ def table(grid: Grid, records: Sequence[Record]) -> tuple[Row, ...]:
     settings: dict[Setting, dict[str, list[Record]]] = {}
     for record in records:
         settings.setdefault(setting(record), {}).setdefault(record.cell.rule, []).append(record)
-    return tuple(row for where, by_rule in settings.items() for row in _rows(where, by_rule, score))
+    return tuple(row for where, by_rule in settings.items() for row in _rows(where, by_rule, score, grid.short))
 
 
 def setting(record: Record) -> Setting:
@@ -122,11 +124,19 @@ def setting(record: Record) -> Setting:
     )
 
 
-def _rows(where: Setting, by_rule: dict[str, list[Record]], score: Score) -> list[Row]:
+def _rows(where: Setting, by_rule: dict[str, list[Record]], score: Score, short: bool) -> list[Row]:
     against = next(iter(by_rule))
     finals = {rule: _finals(records, score.name) for rule, records in by_rule.items()}
     tests = {rule: _paired(values, finals[against]) for rule, values in finals.items() if rule != against}
     corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
+
+    def said(rule: str) -> str:
+        if rule == against:
+            return ""
+        if not finals[rule]:
+            return "diverged"
+        return "quick" if short else verdict(tests[rule], corrected[rule], score.margin)
+
     return [
         Row(
             where,
@@ -137,7 +147,7 @@ def _rows(where: Setting, by_rule: dict[str, list[Record]], score: Score) -> lis
             "" if rule == against else against,
             tests.get(rule, Paired(mean([]), None)),
             corrected.get(rule),
-            verdict(tests[rule], corrected[rule], score.margin) if rule in tests else "",
+            said(rule),
             _angle(records),
         )
         for rule, records in by_rule.items()
@@ -156,19 +166,22 @@ def _paired(values: dict[int, float], reference: dict[int, float]) -> Paired:
 
 
 def verdict(test: Paired, p_holm: float | None, margin: float) -> str:
-    """What a comparison supports.
+    """What a comparison supports: "better", "worse", "as good" or "undecided"; or why there is none.
 
-    A difference that is not significant is not equality: "as good" needs the whole interval within the margin.
+    A difference that is not significant is not equality: "as good" needs the whole interval within the margin. Without
+    a seed at which both ended the answer is "no pair"; one seed, "one seed", has neither interval nor test.
     """
     value, half_width = test.difference.value, test.difference.half_width
-    if value is None or half_width is None or p_holm is None:
-        return "undecided"
+    if value is None:
+        return "no pair"
+    if half_width is None or p_holm is None:
+        return "one seed"
     if p_holm < LEVEL:
         return "better" if value > 0 else "worse"
     return "as good" if abs(value) + half_width < margin else "undecided"
 
 
 def _angle(records: Sequence[Record]) -> float | None:
-    angles = [row["angle_degrees"] for record in records for row in record.measured]
+    angles = [row["angle_degrees"] for record in records if record.diverged is None for row in record.measured]
     known = [angle for angle in angles if angle is not None and math.isfinite(angle)]
     return sum(known) / len(known) if known else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,10 +10,19 @@ import sys
 import time
 
 import pytest
+import torch
 from downslope.__main__ import app, main
+from downslope.experiments.data import Data
+from downslope.experiments.grids import maximise, plain
+from downslope.experiments.grids.catalogue import GRIDS
+from downslope.experiments.grids.cell import Cell
+from downslope.experiments.grids.command import pace
 from downslope.experiments.grids.command.progress import Rate
+from downslope.experiments.grids.job import Job, run
 from downslope.experiments.grids.running import run as running
+from downslope.experiments.grids.running.check import SAMPLE
 from downslope.experiments.grids.store import files
+from downslope.experiments.stacked import single
 from typer.testing import CliRunner
 
 SMALL = ("suc-ones", "--quick", "--epochs", "1", "--batch", "64", "--rule", "tied", "--rule", "constant")
@@ -55,20 +65,21 @@ def test_json_is_the_cells_and_the_table_with_the_times_apart(kept):
     ]
     assert [row["rule"] for row in said["table"]] == ["tied", "constant"]
     assert all(seconds > 0 for seconds in said["times"].values())
-    assert "4 runs, 1 of 1 jobs now" in kept[1].stderr
+    assert "downslope: 4 runs in 1 job, in " in kept[1].stderr
 
 
 def test_a_second_call_skips_what_is_done_and_says_the_same(kept, runs):
     again = grid(*SMALL, "--out", runs, "--json")
     assert again.stdout == kept[1].stdout
-    assert "1 of 1 jobs are done already and are skipped" in again.stderr
+    assert "downslope: all 4 runs were done before; nothing was trained; " in again.stderr
+    assert "skipped" not in again.stderr
     assert len(list((runs / "suc-ones-quick/provenance").iterdir())) == 1
 
 
 def test_other_settings_add_to_the_folder_and_are_told_apart(runs):
     more = grid(*SMALL, "--seeds", "3", "--out", runs, "--json")
     assert [row["runs"] for row in json.loads(more.stdout)["table"]] == [3, 3]
-    assert "1 results of other settings left alone" in more.stderr
+    assert "1 result of other settings left alone" in more.stderr
 
 
 def test_the_folder_says_where_its_results_come_from(kept):
@@ -85,13 +96,14 @@ def test_the_table_is_printed_with_its_sentence():
     said = grid(*SMALL)
     assert "unit-ones, logistic, lr 0.1, batch 64: mean ± 95% interval over seeds" in said.stdout
     assert "constant" in said.stdout
-    assert "tied reaches" in said.stdout
+    assert "quick: supports no sentence" in said.stdout
+    assert "tied reaches" not in said.stdout
     assert "kept in" not in said.stderr
 
 
 def test_a_dry_run_counts_and_writes_nothing(runs, tmp_path):
     said = grid(*SMALL, "--dry-run", "--out", tmp_path / "none")
-    assert "suc-ones-quick: 4 runs in 1 jobs." in said.stdout
+    assert "suc-ones-quick: 4 runs in 1 job." in said.stdout
     assert "Expected, by a short calibration:" in said.stdout
     assert not (tmp_path / "none").exists()
     done = json.loads(grid(*SMALL, "--dry-run", "--out", runs, "--json").stdout)
@@ -146,6 +158,60 @@ def test_a_learning_rate_that_diverges_is_recorded_and_counted():
     assert [(row["runs"], row["diverged"], row["mean"]) for row in found["table"]] == [(0, 2, None)] * 2
     assert "4 diverged" in said.stderr
     assert "diverged and left out: tied 2 of 2, constant 2 of 2" in found["sentences"][0]
+    assert [row["verdict"] for row in found["table"]] == ["", "diverged"]
+
+
+def test_a_loss_that_is_large_but_finite_is_an_ordinary_run():
+    found = json.loads(
+        grid("mlp-digits", "--quick", "--epochs", "2", "--rule", "tied", "--learning-rate", "1e6", "--json").stdout
+    )
+    assert {each["diverged"] for each in found["cells"]} == {None}
+    assert max(found["cells"][0]["curve"]["train_loss"]) > 1000
+
+
+def test_workers_without_a_job_are_told(tmp_path):
+    two = grid(*SMALL, "--dry-run", "--workers", "2")
+    assert "1 job: a second worker has nothing to do." in two.stderr
+    five = grid(*SMALL, "--batch", "32", "--dry-run", "--workers", "5")
+    assert "2 jobs: more than 2 workers have nothing to do." in five.stderr
+    assert "nothing to do" not in grid(*SMALL, "--batch", "32", "--dry-run", "--workers", "2").stderr
+    assert "1 job: a second worker has nothing to do." in grid(*SMALL, "--workers", "2", "--out", tmp_path).stderr
+    assert "nothing to do" not in grid(*SMALL, "--workers", "2", "--out", tmp_path).stderr
+
+
+def test_the_help_names_every_grid_and_the_size_of_the_sample():
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", grid("--help").stdout).split())
+    assert [name for name in GRIDS if f"{name}," not in said and f"{name}." not in said] == []
+    assert f"Train {SAMPLE} random jobs" in said
+
+
+@pytest.mark.parametrize("task", ["train", "maximise"])
+def test_a_dry_run_times_the_loop_that_a_job_takes(monkeypatch, task):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(40, 1, 28, 28, generator=generator), torch.arange(10).repeat(4)
+    made = Data("mnist", x, y, x, y, "made here")
+    monkeypatch.setattr(plain, "samples", lambda name, *others: made)
+    monkeypatch.setattr(maximise, "STEPS", 1)
+    taken = []
+    for module, name in ((plain, "steps"), (single, "epoch")):
+        native = getattr(module, name)
+
+        def noted(*arguments, name=name, native=native):
+            taken.append(name)
+            return native(*arguments)
+
+        monkeypatch.setattr(module, name, noted)
+    for cell in (
+        Cell("lenet-mnist", "relu", "tied", 0.01, 20, 1, 0),
+        Cell("lenet-mnist", "relu", "full_jam", 0.01, 20, 1, 0),
+    ):
+        job = Job(task, (cell,))
+        run(job)
+        trained = set(taken)
+        taken.clear()
+        assert pace._calibrated(job) > 0
+        assert set(taken) == trained == {"epoch" if task == "train" else "steps"}
+        taken.clear()
 
 
 def test_a_truncated_result_is_named_before_anything_runs(capsys, monkeypatch, runs):
@@ -179,7 +245,7 @@ def test_a_disk_that_is_full_stops_cleanly_and_is_gone_on_from(tmp_path):
     assert "Traceback" not in full.stderr
     assert len(list((tmp_path / "suc-ones-quick/results").iterdir())) == 1
     resumed, whole = grid(*arguments, "--json"), grid(*arguments[:-2], "--json")
-    assert "1 of 3 jobs are done already" in resumed.stderr
+    assert "1 of 3 jobs is done already and skipped" in resumed.stderr
     assert json.loads(resumed.stdout)["cells"] == json.loads(whole.stdout)["cells"]
 
 
@@ -197,7 +263,9 @@ def test_ctrl_c_leaves_a_folder_that_is_gone_on_from(tmp_path):
     assert "Traceback" not in said
     stood = len(list(results.glob("*.json")))
     assert 2 < stood < 32
-    assert f"{stood} of 32 jobs are done already" in grid(*arguments, "--out", tmp_path).stderr
+    resumed = grid(*arguments, "--out", tmp_path).stderr
+    assert f"{stood} of 32 jobs are done already and skipped" in resumed
+    assert f"448 runs; {32 - stood} of 32 jobs done now, in " in resumed
 
 
 def test_the_rate_counts_from_where_this_call_began(monkeypatch):

@@ -8,6 +8,8 @@ import pytest
 import typer.main
 from downslope.__main__ import app
 from downslope.experiments.grids.catalogue import GRIDS
+from downslope.experiments.grids.job import jobs
+from downslope.experiments.grids.results.sentences import DIVERGED, QUICK
 
 PAGE = (Path(__file__).parents[3] / "docs" / "grids.md").read_text(encoding="utf-8")
 
@@ -50,3 +52,15 @@ def test_the_tables_are_of_the_settings_in_force():
             where = f"{cell.network}, {cell.forward}, lr {cell.learning_rate:g}, batch {cell.batch}"
             assert f"**{where}, {cell.epochs} epochs**" in PAGE
             assert f"| `{cell.rule}` | {len(GRIDS[name].seeds)} |" in PAGE
+
+
+def test_what_counts_as_diverged_is_said_in_the_words_of_the_command():
+    said = " ".join(PAGE.replace("**", "").split())
+    assert DIVERGED.rstrip(".") in said
+    assert QUICK in said
+
+
+def test_the_grids_of_one_job_are_those():
+    assert {name for name, grid in GRIDS.items() if len(jobs(grid)) == 1} >= {"mlp-digits", "suc-ones"}
+    assert len(jobs(GRIDS["lenet-mnist"])) == len(GRIDS["lenet-mnist"].cells())
+    assert len(jobs(GRIDS["residual-digits"])) == len(GRIDS["residual-digits"].cells())

@@ -13,7 +13,7 @@ from downslope.experiments.grids.grid import grid as named
 from downslope.experiments.grids.job import Record
 from downslope.experiments.grids.results import present, tidy
 from downslope.experiments.grids.results.alignment import correlations, sentence
-from downslope.experiments.grids.results.sentences import sentences
+from downslope.experiments.grids.results.sentences import DIVERGED, sentences
 from downslope.experiments.grids.results.statistics import Mean, Paired, holm, mean, paired
 from downslope.experiments.grids.results.table import table, verdict
 from downslope.experiments.grids.running.run import complete
@@ -107,7 +107,8 @@ def test_holm_by_hand():
         (0.001, 0.002, 0.5, "as good"),
         (0.001, 0.02, 0.5, "undecided"),
         (0.009, 0.002, 0.06, "undecided"),
-        (0.03, None, None, "undecided"),
+        (0.03, None, None, "one seed"),
+        (None, None, None, "no pair"),
     ],
 )
 def test_no_difference_found_is_not_the_same_as_no_difference(value, half_width, p, expected):
@@ -126,7 +127,7 @@ def test_the_table_of_known_numbers():
 
 
 def test_the_sentence_names_each_verdict():
-    (said,) = sentences("train", table(GRID, FOUND))
+    (said,) = sentences(GRID, table(GRID, FOUND))
     assert said.startswith(
         "mlp-digits, logistic, lr 0.05, batch 64: tied reaches 90.00 ± 0.20; better: constant (+3.00"
     )
@@ -140,7 +141,7 @@ def test_a_difference_that_is_sure_but_small_is_called_so():
     small = records(
         {rule: [value + k * step for value, step in zip(BASE, steps, strict=True)] for k, rule in enumerate(RULES)}
     )
-    (said,) = sentences("train", table(GRID, small))
+    (said,) = sentences(GRID, table(GRID, small))
     assert "better: constant (+0.10 ± 0.01, p = " in said
     assert said.count("within the margin") == 3
 
@@ -148,7 +149,7 @@ def test_a_difference_that_is_sure_but_small_is_called_so():
 def test_a_poor_angle_under_a_good_score_is_said():
     cosines = {"tied": 1.0, "constant": 0.2, "rectangle": 0.2, "triangle": 0.9}
     measured = [record(each.cell, each.curve["test_accuracy"][-1], cosine=cosines[each.cell.rule]) for each in FOUND]
-    (said,) = sentences("train", table(GRID, measured))
+    (said,) = sentences(GRID, table(GRID, measured))
     assert "the score survives a poor angle: constant (78 degrees)." in said
 
 
@@ -165,15 +166,76 @@ def test_diverged_runs_are_in_no_mean_and_in_no_pair():
     assert row("constant", rows).diverged == 2
     assert row("constant", rows).paired.difference.runs == 3
     assert row("triangle", rows).paired.difference.runs == 4
-    (said,) = sentences("train", rows)
+    (said,) = sentences(GRID, rows)
     assert "diverged and left out: tied 1 of 5, constant 2 of 5" in said
 
 
 def test_all_diverged_gives_no_number():
     rows = table(GRID, [replace(each, diverged=1) for each in FOUND])
     assert {each.score.value for each in rows} == {None}
-    assert {each.verdict for each in rows[1:]} == {"undecided"}
+    assert {each.verdict for each in rows[1:]} == {"diverged"}
+    (said,) = sentences(GRID, rows)
+    assert said.startswith(
+        "mlp-digits, logistic, lr 0.05, batch 64: diverged and left out: tied 5 of 5, constant 5 of 5"
+    )
     assert "NaN" not in present.as_json(GRID, [replace(each, diverged=1) for each in FOUND], {})
+
+
+def broken(*rules):
+    """The known results with angles, where the runs of these rules diverged."""
+    measured = [record(each.cell, each.curve["test_accuracy"][-1], cosine=0.5) for each in FOUND]
+    return [replace(each, diverged=1) if each.cell.rule in rules else each for each in measured]
+
+
+def test_a_diverged_run_is_in_no_mean_angle():
+    one = [
+        record(each.cell, each.curve["test_accuracy"][-1], cosine=0.1 if each.cell.seed == 0 else 0.5) for each in FOUND
+    ]
+    one = [replace(each, diverged=1) if each.cell.seed == 0 else each for each in one]
+    assert [each.angle for each in table(GRID, one)] == pytest.approx([60.0] * 4)
+    assert row("constant", table(GRID, broken("constant"))).angle is None
+
+
+def test_a_rule_that_diverged_at_every_seed_is_called_so():
+    rows = table(GRID, broken("constant"))
+    assert [each.verdict for each in rows] == ["", "diverged", "worse", "as good"]
+    (said,) = sentences(GRID, rows)
+    assert "diverged and left out: constant 5 of 5" in said
+    assert said.count("constant") == 1
+    assert "intervals" not in said
+
+
+def test_where_the_reference_diverged_nothing_is_compared():
+    rows = table(GRID, broken("tied"))
+    assert [each.verdict for each in rows] == ["", "no pair", "no pair", "no pair"]
+    (said,) = sentences(GRID, rows)
+    assert "tied reaches" not in said
+    assert "not compared (at no seed did tied end as well): constant (reaches 93.00 ± 0.28), rectangle" in said
+    assert "diverged and left out: tied 5 of 5" in said
+
+
+def test_one_seed_has_neither_interval_nor_test():
+    rows = table(GRID, [each for each in FOUND if each.cell.seed == 0])
+    assert [each.verdict for each in rows] == ["", "one seed", "one seed", "one seed"]
+    (said,) = sentences(GRID, rows)
+    assert "one seed: no interval, no test: constant (+3.00), rectangle (-5.00), triangle (+0.10)" in said
+    assert "intervals" not in said
+
+
+def test_a_quick_grid_has_no_verdict_and_supports_no_sentence():
+    quick = replace(GRID, glance=GRID.blocks, glance_seeds=GRID.seeds).quick()
+    said = present.document(quick, [*FOUND, *planted(0.3)])
+    assert {row["verdict"] for row in said["table"]} == {"", "quick"}
+    assert {text.rpartition(": quick: ")[2] for text in said["sentences"]} == {"supports no sentence."}
+    assert said["alignment"]
+    assert present.document(quick.varied(seeds=5), broken("constant"))["sentences"] == [
+        "mlp-digits, logistic, lr 0.05, batch 64: quick: supports no sentence; diverged and left out: constant 5 of 5."
+    ]
+
+
+def test_what_diverged_means_stands_under_a_table_where_a_run_did():
+    assert DIVERGED in list(present.shown_table(GRID, broken("constant")))
+    assert DIVERGED not in list(present.shown_table(GRID, broken()))
 
 
 def test_where_nothing_is_tied_the_first_rule_is_the_reference():
