@@ -38,12 +38,15 @@ class Factor:
         formula: its.
         constant: its value where it depends neither on u nor on noise.
         random: whether it depends on noise.
+        native: torch's own step back, from the upstream gradient and the activation's value, where psi is the
+            derivative of the activation and torch has one with the same limits at infinities, and NaN at NaN.
     """
 
     surrogate: Surrogate
     formula: Any
     constant: float | None
     random: bool
+    native: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -100,6 +103,7 @@ class Backward:
         seed: of this call's noise; 0 where no factor is random.
         tally: counts the backwards.
         needs_preactivation: whether any of the K factors depends on u or on its shape.
+        needs_value: whether torch's own step back serves any of them.
     """
 
     factors: tuple[Factor, ...]
@@ -107,15 +111,20 @@ class Backward:
     seed: int
     tally: Tally
     needs_preactivation: bool
+    needs_value: bool = False
 
-    def __call__(self, upstream: torch.Tensor, preactivation: torch.Tensor | None) -> torch.Tensor:
-        """The upstream gradient (or the tangent) times psi."""
+    def __call__(
+        self, upstream: torch.Tensor, preactivation: torch.Tensor | None, value: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The upstream gradient (or the tangent) times psi; ``value`` is the activation's, where it is at hand."""
         choice, draw = self.selector()
         chosen = self.factors[choice]
         self.tally.backward += 1
         if chosen.constant is not None:
             return upstream if chosen.constant == 1 else upstream * chosen.constant
         assert preactivation is not None
+        if value is not None and chosen.native is not None and _plain(upstream, value):
+            return chosen.native(upstream, value)
         generator = draws_of(self.seed, choice, draw, preactivation.device) if chosen.random else None
         return product(chosen.formula, preactivation, upstream, generator=generator)
 
@@ -135,19 +144,21 @@ class Replaced(torch.autograd.Function):
         """Keeps u for the factors that depend on it."""
         preactivation, _, mark, _, ctx.rule = inputs
         saved = (mark, preactivation) if ctx.rule.needs_preactivation else (mark,)
-        ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
+        if ctx.rule.needs_value and not torch._C._are_functorch_transforms_active():
+            saved = (*saved, output)
+        ctx.save_for_backward(*saved)
 
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor) -> Any:
         """(g psi(u), g): the second input, where it has a gradient, is the value itself."""
-        gradient = ctx.rule(upstream, _preactivation(ctx)) if ctx.needs_input_grad[0] else None
+        gradient = ctx.rule(upstream, *_saved(ctx)) if ctx.needs_input_grad[0] else None
         return gradient, upstream if ctx.needs_input_grad[1] else None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: torch.Tensor | None, second: torch.Tensor | None, *_: Any) -> Any:
         """The tangent times psi(u), plus that of the second input."""
-        moved = None if tangent is None else ctx.rule(tangent, _preactivation(ctx))
+        moved = None if tangent is None else ctx.rule(tangent, *_saved(ctx))
         if moved is None or second is None:
             return second if moved is None else moved
         return moved + second
@@ -194,14 +205,27 @@ def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Nati
     return _applied(preactivation, second, _MARK, native, backward)  # type: ignore[no-any-return]
 
 
-def _preactivation(ctx: Any) -> torch.Tensor | None:
+def _saved(ctx: Any) -> tuple[torch.Tensor | None, ...]:
+    """u, and the value where it was kept; a missing u is ``None``."""
     mark, *rest = ctx.saved_tensors
     if mark.dtype != torch.bool or mark.shape != (0,):
         raise Refused(
             "backward: a checkpoint recomputed the forward natively, outside the `with untie(...)` block. Keep the "
             "backward inside the block."
         )
-    return rest[0] if rest else None
+    return tuple(rest) or (None,)
+
+
+def _plain(upstream: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether a backward is one of tensors alike, of which nothing is differentiated."""
+    return (
+        upstream.dtype == value.dtype
+        and upstream.shape == value.shape
+        and not torch.is_grad_enabled()
+        and not torch._C._functorch.is_legacy_batchedtensor(upstream)
+        and not torch._C._are_functorch_transforms_active()
+        and not torch.compiler.is_compiling()
+    )
 
 
 def draws_of(seed: int, choice: int, draw: int, device: torch.device) -> torch.Generator:

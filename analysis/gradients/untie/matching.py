@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from ...errors import Refused
@@ -32,11 +33,24 @@ class Bound(NamedTuple):
     factors: tuple[Factor, ...]
     needs_preactivation: bool
     random: bool
+    needs_value: bool
 
     @classmethod
     def of(cls, factors: tuple[Factor, ...]) -> Bound:
         """These factors."""
-        return cls(factors, any(each.constant is None for each in factors), any(each.random for each in factors))
+        return cls(
+            factors,
+            any(each.constant is None for each in factors),
+            any(each.random for each in factors),
+            any(each.native is not None for each in factors),
+        )
+
+
+_NATIVE: Mapping[str, Callable[..., Any]] = {
+    "logistic": torch.ops.aten.sigmoid_backward.default,
+    "tanh": torch.ops.aten.tanh_backward.default,
+}
+"""torch's own steps back from the value of an activation; as accurate as the model's gradient without `untie`."""
 
 
 @lru_cache(maxsize=256)
@@ -65,9 +79,15 @@ class Rule:
         key = tuple(parameters.items())
         found = self._bound.get(key)
         if found is None:
-            surrogates = [self._tied(key) if isinstance(choice, str) else choice for choice in self.choices]
-            found = self._bound[key] = Bound.of(tuple(map(factor, surrogates)))
+            found = self._bound[key] = Bound.of(tuple(self._factor(choice, key) for choice in self.choices))
         return found
+
+    def _factor(self, choice: Surrogate | str, parameters: tuple[Any, ...]) -> Factor:
+        if not isinstance(choice, str):
+            return factor(choice)
+        tied = factor(self._tied(parameters))
+        known = ACTIVATIONS.get(self.key) is self.target
+        return replace(tied, native=_NATIVE.get(self.key)) if known else tied
 
     def _tied(self, parameters: tuple[Any, ...]) -> Surrogate:
         assert isinstance(self.target, Activation)

@@ -198,7 +198,7 @@ class Replacing(TorchFunctionMode):
         if bound.random:
             self._seeds = self._seeds or Seeds(self._generator)
             seed = self._seeds.next()
-        return Backward(bound.factors, self._plan.selector, seed, tally, bound.needs_preactivation)
+        return Backward(bound.factors, self._plan.selector, seed, tally, bound.needs_preactivation, bound.needs_value)
 
     def _kept(self, activation: str, given: torch.Tensor) -> None:
         """Notes an activation that keeps its derivative: not asked for, or on a dtype that has no surrogate."""

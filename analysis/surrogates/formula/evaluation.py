@@ -20,6 +20,7 @@ from ...errors import Refused
 from .calculus.rewriting import derivative
 from .numerics.draws import draw
 from .numerics.plans import choose
+from .numerics.window import windowed
 from .steps.writer import noise_of
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -97,6 +98,8 @@ def product(
         factor: torch.Tensor = evaluate(formula, preactivation, generator=generator)
         return (upstream * factor).to(preactivation.dtype)
     noise = _drawn(preactivation, noise_of(formula), generator)
+    if not noise and (found := windowed(formula, preactivation, upstream)) is not None:
+        return found
     return choose(formula, preactivation.dtype).plan.times(upstream, preactivation, *noise)
 
 

@@ -6,6 +6,7 @@ inside is evaluated, by the same plans as everywhere else. The values are those 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ from ..steps.writer import noise_of
 from .plans import choose
 
 _aten = torch.ops.aten
+_PAYS = 1 << 15, 1 << 20  # entries: fewer cost as much as the calls, more leave the cache
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ class Window:
         """Whether what stands inside is a random symbol and nothing else."""
         return isinstance(self.inner, RandomSymbol)
 
+    def inside(self, upstream: Tensor, u: Tensor) -> Tensor:
+        """The upstream gradient times what stands inside, everywhere; itself where that is 1."""
+        if not self.inner.is_number:
+            return choose(self.inner, u.dtype).plan.plan(u).mul_(upstream)
+        return upstream if self.inner == 1 else upstream * float(self.inner)
+
     def times(self, upstream: Tensor, u: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """The upstream gradient times the formula, written over it.
 
@@ -72,6 +80,33 @@ class Window:
         if above is None:
             return _aten.threshold_backward.grad_input(upstream, u, below, grad_input=upstream)  # type: ignore[no-any-return]
         return _aten.hardtanh_backward.grad_input(upstream, u, below, above, grad_input=upstream)  # type: ignore[no-any-return]
+
+
+def windowed(formula: sp.Expr, u: Tensor, upstream: Tensor) -> Tensor | None:
+    """The upstream gradient times a formula without noise, on a CPU; ``None`` where another way is faster, or where a
+    number is not finite: the cut would put 0 where a product has NaN.
+
+    >>> from downslope import SURROGATES
+    >>> windowed(SURROGATES["rectangle"].formula, torch.tensor([-1.0, 0.1, 1.0]), torch.tensor([2.0, 3.0, 4.0]))
+    tensor([0., 3., 0.])
+    """
+    window = split(formula)
+    if window.low is None or u.device.type != "cpu" or u.itemsize < 4:
+        return None
+    if not window.inner.is_number and not _PAYS[0] <= u.numel() <= _PAYS[1]:
+        return None
+    if not (u.is_contiguous() and upstream.is_contiguous()):
+        return None
+    if not math.isfinite(u.sum() + upstream.sum()):  # finite numbers may overflow: that costs time and no figure
+        return None
+    low, high = _bounds(window, u.dtype)
+    inside = window.inside(upstream, u)
+    into = {} if inside is upstream else {"grad_input": inside}
+    if high is None:
+        cut = _aten.threshold_backward.grad_input if into else _aten.threshold_backward
+        return cut(inside, u, low, **into)  # type: ignore[no-any-return]
+    cut = _aten.hardtanh_backward.grad_input if into else _aten.hardtanh_backward
+    return cut(inside, u, low, high, **into)  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=256)
