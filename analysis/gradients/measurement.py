@@ -213,7 +213,7 @@ def _lean(found: Metrics, setting: Setting) -> _Compared:
     """Without the gradients, of a chain. Its layers are all in use."""
     of_layer = layers(setting.model, found.observation.order)
     where = list(places(of_layer, setting.parameters, setting.parameters))
-    compared = [
+    compared: list[tuple[Choice, str, int, Deviation, Numbers]] = [
         (each.choice, path, depth, Deviation(reason=reason) if reason else each.layers.get(path, each.whole), {})
         for each in found.found
         for path, depth, _, reason in where
