@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
+REFERENCE = "To compare with: exact, smoothed, expected or finite-difference; in brackets, as expected(sigma=0.5)."
 
 
 @app.callback()
@@ -122,7 +123,7 @@ def measure(
     device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
     surrogate: Annotated[list[str] | None, typer.Option(help="What to measure; the catalogue where none.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="Of each random surrogate.")] = 8,
-    reference: Annotated[str, typer.Option(help="What to compare with; a wrong name lists them.")] = "exact",
+    reference: Annotated[str, typer.Option(help=REFERENCE)] = "exact",
     seed: Annotated[list[int] | None, typer.Option(help="One measurement for each; 0 where none.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the measurement as Parquet.")] = None,
     as_json: Json = False,
@@ -136,13 +137,14 @@ def measure(
     from .experiments.networks import network as entry
 
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
+    given.check_measured(measured, reference)
     unsaid = (None, None, None, "cross-entropy", None, None, None, False, False, "", "cpu")
     if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
         what = given.What(measured, activation or (), draws, seeds, reference, stage, samples, batches, per_sample)
         typed = given.Typed(model, data, weights, loss, training, device)
         with _bars() as bar:
-            total = batches and batches * len(seeds)
-            summary = given.run(typed, what, out, keep=as_json, progress=bar("measuring", total))
+            measuring = bar("measuring", batches and batches * len(seeds))
+            summary = given.run(typed, what, out, keep=as_json, progress=measuring)
         print(summary.as_json(out)) if as_json else Console().print(*summary.shown(model), sep="\n")
     elif (model, data, weights, loss, activation, samples, batches, per_sample, training, stage, device) == unsaid:
         name = network or "mlp-digits"
@@ -190,31 +192,32 @@ def margin(
     loss: Annotated[str, typer.Option(help="Its name, or FILE.py:FUNCTION of (output, y).")] = "cross-entropy",
     network: Annotated[str | None, typer.Option(help="A network of ours instead, trained tied.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of its training, instead of its own number.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Only the first so many of the batch.")] = None,
-    surrogate: Annotated[list[str] | None, typer.Option(help="Whose spread to show; the catalogue where none.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Only the first so many of each batch.")] = None,
+    batches: Annotated[int | None, typer.Option(min=1, help="Of each of the first so many batches.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    surrogate: Annotated[list[str] | None, typer.Option(help="Whose factors to show; the catalogue if none.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of each random surrogate.")] = 0,
     certify: Annotated[bool, typer.Option("--certify", help="Bound all activations together, too.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write what --json prints.")] = None,
     as_json: Json = False,
 ) -> None:
     """How unequal the factors of a surrogate may be, at each activation, before the step stops descending."""
-    from rich.console import Console
-
     from .analysis.gradients import given
-    from .analysis.gradients.margin import table
     from .experiments import data as sets
     from .experiments import networks, training
 
-    if network is not None and model is None:
+    asked = given.Margins(tuple(surrogate or ()), samples, batches, seed, certify)
+    asked.check(loss, device, weights, out)
+    if network is not None and (model, weights, data, batches) == (None, None, None, None):
         entry = networks.network(network)
         known = sets.load(entry.data)
-        found, batch = training.train(entry, known, epochs=epochs)[0], known.train
-    elif model is not None and data is not None and network is None:
-        found, batch = given.model(model, weights), next(given.batches(data))
+        ours = given.placed(training.train(entry, known, epochs=epochs)[0], device)
+        found = given.of_model(ours, given.loss(loss), [known.train], asked)
+    elif model is not None and data is not None and (network, epochs) == (None, None):
+        found = given.of_users(given.Typed(model, data, weights, loss, device=device), asked)
     else:
-        raise Refused("margin: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME.")
-    batch, chosen = given.first(batch, samples), given.loss(loss)
-    given.tried(found, chosen, batch)
-    record = table.record(found, chosen, batch, surrogate or (), certify=certify)
-    print(json.dumps(record, indent=2)) if as_json else table.show(record, Console())
+        raise Refused("margin: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME alone.")
+    given.answer(found, out, as_json=as_json)
 
 
 app.command()(grid)

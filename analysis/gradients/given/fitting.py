@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...errors import Refused, near
-from ..inputs import check, scalar, untouched
+from ..inputs import check_batch, scalar, untouched
 from .loading import object_at, own
 
 Loss = Callable[[Any, Any], Tensor]
@@ -94,14 +94,32 @@ def tried(model: nn.Module, loss: Loss, batch: Batch) -> None:
     Raises:
         Refused: the batch is empty or not finite, the model or the loss raises on it, or the loss is no finite scalar.
     """
-    check(model, batch, "--data")
-    inputs = batch[0]
+    check_batch(batch, "--data")
+    inputs, targets = batch
     args = () if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else (inputs,)
     kwargs = inputs if isinstance(inputs, Mapping) else {}
-    with untouched(model, list(model.parameters()), 0), own("--model, --data, --loss", "loss(model(x), y)"):
-        with torch.no_grad():
-            value = loss(model(*args, **kwargs), batch[1])
-        scalar(value, "--loss")
+    # A refusal of `untouched` names the module at fault, so it stands inside of `own`, which lets refusals pass.
+    ran = own("--model, --data:", "model(x)", lambda: f"; x is {described(inputs)}")
+    with ran, untouched(model, list(model.parameters()), 0), torch.no_grad():
+        output = model(*args, **kwargs)
+    fitted = lambda: f"; the output is {described(output)}, y is {described(targets)}"  # noqa: E731
+    judged = own("--loss, --data:", "loss(model(x), y)", fitted)
+    with judged, untouched(model, list(model.parameters()), 0), torch.no_grad():
+        scalar(loss(output, targets), "--loss")
+
+
+def described(value: Any) -> str:
+    """Dtype and shape of a tensor, and the range of whole numbers; of what holds tensors, those of each.
+
+    >>> described(torch.tensor([2, 0, 7])), described({"a": torch.zeros(4, 2)})
+    ('int64 [3] from 0 to 7', 'a dict of float32 [4, 2]')
+    """
+    if isinstance(value, Tensor):
+        said = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+        whole = value.numel() and not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+        return f"{said} from {int(value.min())} to {int(value.max())}" if whole else said
+    tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    return f"a {type(value).__name__}" + (f" of {', '.join(map(described, tensors))}" if tensors else "")
 
 
 def remarks(model: nn.Module) -> list[str]:

@@ -6,8 +6,9 @@ A Python file named here is imported: the user's own code runs. Weights load as 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import Refused, near
+from ..inputs import check_weights
 
 
 def model(target: str, weights: str | None = None, *, training: bool = False) -> nn.Module:
@@ -29,7 +31,7 @@ def model(target: str, weights: str | None = None, *, training: bool = False) ->
         training: the mode it is put into; evaluation where false.
 
     Raises:
-        Refused: there is no such file or object, it makes no module, or the weights do not fit it.
+        Refused: there is no such file or object, it makes no module, or the weights do not fit it or are not finite.
     """
     found = object_at(target, "--model")
     with own("--model", target):
@@ -38,6 +40,7 @@ def model(target: str, weights: str | None = None, *, training: bool = False) ->
         raise Refused(f"--model {target}: it gives a {type(made).__name__}, not a torch.nn.Module.")
     if weights is not None:
         _load(made, weights)
+    check_weights(made, f"--model {target}" if weights is None else f"--weights {weights}")
     return made.train(training)
 
 
@@ -65,8 +68,8 @@ def batches(target: str) -> Iterator[tuple[Any, Any]]:
 
 
 @contextmanager
-def own(option: str, target: str) -> Iterator[None]:
-    """What the user's own code raises is told as his, in one message."""
+def own(option: str, target: str, given: Callable[[], str] = lambda: "") -> Iterator[None]:
+    """What the user's own code raises is told as his, in one message, which ends with what his code was ``given``."""
     try:
         yield
     except Refused:
@@ -74,8 +77,9 @@ def own(option: str, target: str) -> Iterator[None]:
     except Exception as error:
         if out_of_memory(error):
             raise
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise Refused(f"{option} {target}: it raised {type(error).__name__}: {said}") from error
+        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        noted = "".join(f" {note}" for note in getattr(error, "__notes__", ()))  # which module it was
+        raise Refused(f"{option} {target}: it raised {type(error).__name__}: {said}{given()}.{noted}") from error
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -105,9 +109,22 @@ def object_at(target: str, option: str) -> Any:
         found: Any = _module(file.resolve(), file.stat().st_mtime_ns)
     for part in path.split("."):
         if not hasattr(found, part):
-            raise Refused(f"{option} {target}: {where} has no {part!r}; {near(part, vars(found))}")
+            raise Refused(f"{option} {target}: {where} has no {part!r}; {near(part, _offered(found))}")
         found = getattr(found, part)
     return found
+
+
+def _offered(found: Any) -> list[str]:
+    """The names that a user would mean: of a file those that it defines itself, neither imported nor private."""
+    named = {name: getattr(found, name) for name in dir(found) if not name.startswith("_")}
+    return [name for name, value in named.items() if not isinstance(found, ModuleType) or _defined(value, found)]
+
+
+def _defined(value: Any, module: ModuleType) -> bool:
+    if isinstance(value, ModuleType) or type(value).__module__ in ("__future__", "typing"):
+        return False
+    made_elsewhere = isinstance(value, type) or inspect.isroutine(value)
+    return not made_elsewhere or getattr(value, "__module__", None) == module.__name__
 
 
 @cache
@@ -133,7 +150,10 @@ def _load(module: nn.Module, weights: str) -> None:
     try:
         state = load_file(weights)
     except Exception as error:
-        raise Refused(f"--weights {weights}: it is no safetensors file ({error}).") from error
+        raise Refused(
+            f"--weights {weights}: it is no safetensors file ({error}). A file of torch.save is turned into one by "
+            f'safetensors.torch.save_file(torch.load("w.pt", weights_only=True), "w.safetensors").'
+        ) from error
     own = module.state_dict()
     # Of tensors that share their memory, safetensors keeps one.
     kept = {own[n].data_ptr() for n in set(own) & set(state)}

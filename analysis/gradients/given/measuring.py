@@ -18,6 +18,7 @@ from .fitting import Loss, first, moved, placed, remarks, tried
 from .fitting import loss as named_loss
 from .loading import batches, object_at, out_of_memory
 from .loading import model as loaded
+from .options import check_measured, check_setting, reworded
 from .summary import Summary, through
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def run(
     Raises:
         Refused: something does not load or fit, or a batch cannot be measured; the message says what and which.
     """
+    check_measured(what.surrogates, what.reference, what.activations, per_sample=what.per_sample)
+    check_setting(typed.loss, typed.device, typed.weights, out)
     model = placed(loaded(typed.model, typed.weights, training=typed.training), typed.device)
     tables = measured(
         model,
@@ -138,7 +141,7 @@ def measured(
     more = dict(said or {}) | {"remarks": remarks(model), "seed": list(what.seeds), "samples": what.samples}
     for number, pair in enumerate(itertools.islice(pairs, what.batches)):
         for seed in what.seeds:
-            with _told(number):
+            with told(number):
                 part = moved(first(pair, what.samples), model)
                 tried(model, loss, part)
                 table = measure(
@@ -167,16 +170,17 @@ def _counted(tables: Iterable[pd.DataFrame], progress: Callable[[str, int], None
 
 
 @contextmanager
-def _told(number: int) -> Iterator[None]:
-    """A refusal names the batch; memory that does not suffice is one."""
+def told(number: int | None) -> Iterator[None]:
+    """A refusal names the batch, where it is one of several, and options as typed; memory that ends is one."""
+    head = "" if number is None else f"batch {number}: "
     try:
         yield
     except Refused as refusal:
-        raise Refused(f"batch {number}: {refusal}") from refusal
+        raise Refused(f"{head}{reworded(str(refusal))}") from refusal
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         raise Refused(
-            f"batch {number}: it does not fit into memory ({(str(error) or 'MemoryError').splitlines()[0]}). The "
+            f"{head}it does not fit into memory ({(str(error) or 'MemoryError').splitlines()[0]}). The "
             f"gradient is one of the whole batch, so it cannot be taken in parts: give smaller batches, or --samples N."
         ) from error

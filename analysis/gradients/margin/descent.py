@@ -64,9 +64,10 @@ def descent_margin(model: nn.Module, loss: Loss, batch: tuple[Any, Any]) -> Desc
         sum(c) = |g_P|^2 is checked, and for the whole model that the loss's tangent along g is |g|^2, to `tolerance`.
 
     Raises:
-        Refused: bad input (`walk.inputs.check`), no activation of the catalogue, a loss that is not one finite number,
-            an operation without a forward-mode derivative, or a failed check: a forward pass that is random, or a
-            backward that is not its derivative.
+        Refused: bad input (`walk.inputs.check`), no activation of the catalogue, one whose derivative is zero
+            (Heaviside, sign, round) above a trainable parameter, a loss that is not one finite number, an operation
+            without a forward-mode derivative, or a failed check: a forward pass that is random, or a backward that is
+            not its derivative.
 
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.LeakyReLU(0.5)).double()

@@ -19,7 +19,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from ...errors import Refused
 from ..inputs import scalar
 from .walk.forward_mode import apart, comparable, dual
-from .walk.inputs import Loss, run
+from .walk.inputs import Loss, no_step, run
 from .walk.places import Place, visiting
 from .walk.reuse import Known, Recall, Remember
 
@@ -66,8 +66,8 @@ def take(model: nn.Module, loss: Loss, inputs: Any, targets: Any) -> Passes:
     """Both passes.
 
     Raises:
-        Refused: no activation of the catalogue, a loss that is not one finite number or depends on no parameter, places
-            that differ between the passes, or an operation without a forward-mode derivative.
+        Refused: no activation of the catalogue, or one that is flat; a loss that is not one finite number or depends on
+            no parameter; places that differ between the passes; an operation without a forward-mode derivative.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     visited: list[Visited] = []
@@ -89,6 +89,8 @@ def take(model: nn.Module, loss: Loss, inputs: Any, targets: Any) -> Passes:
 
 
 def _record(visited: list[Visited], place: Place, z: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+    if z.requires_grad:  # a step on the data alone, as when inputs are made binary, turns no gradient
+        no_step(place, "descent_margin")
     before = z.detach().clone()  # the call, or a later one, may overwrite it
     output = compute()
     # The edge, not the tensor: a later in-place operation on the output must not move the place.

@@ -81,6 +81,7 @@ wide = [(torch.zeros(6, 9), pair[1])]
 triple = [(pair[0], pair[1], 3)]
 column = [(pair[0], pair[1].float())]
 number = 3
+beyond = [(pair[0], torch.full((6,), 7))]
 
 def ending():
     yield pair
@@ -277,12 +278,20 @@ def test_weights_that_share_their_memory_fit_without_the_copy(mine):
         ({"--model": "nowhere.py:factory"}, "--model nowhere.py:factory: there is no file"),
         ({"--model": "factory"}, "--model factory: give it as path/to/file.py:name"),
         ({"--model": "{mine}"}, "give it as path/to/file.py:name"),
-        ({"--model": "{mine}:linear"}, "batch 0: measure.* no activation of the catalogue"),
-        ({"--model": "{mine}:not_a_number"}, "batch 0: .*parameter 0.weight has 1 entries of 20 that are NaN"),
+        ({"--model": "{mine}:linear"}, "batch 0: --model: .* no activation .*--activation FILE.py:ItsClass"),
+        ({"--model": "{mine}:not_a_number"}, "^--model [^ ]*:not_a_number: the parameter 0.weight has 1 entries of 20"),
         ({"--data": "{mine}:number"}, "not an iterable"),
         ({"--data": "{mine}:empty"}, r"batch 0: --data.*x has shape \(0, 4\): there is no sample"),
         ({"--data": "{mine}:poisoned"}, "batch 1: --data.*x has 24 entries of 24 that are NaN"),
-        ({"--data": "{mine}:wide"}, "batch 0: .*it raised RuntimeError"),
+        (
+            {"--data": "{mine}:wide"},
+            r"batch 0: --model, --data: model\(x\): it raised RuntimeError: .*; x is float32 \[6, 9\]\. .*0 \(Linear\)",
+        ),
+        (
+            {"--data": "{mine}:beyond"},
+            r"batch 0: --loss, --data: loss\(model\(x\), y\): it raised IndexError: Target 7 is out of bounds; "
+            r"the output is float32 \[6, 3\], y is int64 \[6\] from 7 to 7\.",
+        ),
         ({"--data": "{mine}:triple"}, "batch 0: --data: a batch is a tuple, not a pair"),
         ({"--data": "{mine}:ending"}, "--data .*: it raised OSError: the disk was unplugged"),
         ({"--loss": "cross-entropi"}, "--loss cross-entropi.*did you mean 'cross-entropy'"),
@@ -293,11 +302,14 @@ def test_weights_that_share_their_memory_fit_without_the_copy(mine):
             {"--model": "{mine}:single", "--data": "{mine}:column", "--loss": "mean-squared-error"},
             r"--loss mean-squared-error: the output has shape \(6, 1\) and the targets \(6,\)",
         ),
-        ({"--weights": "{mine}"}, "it is no safetensors file"),
+        ({"--weights": "{mine}"}, r"it is no safetensors file.*save_file\(torch\.load\(.w\.pt., weights_only=True\)"),
+        ({"--data": "{mine}:batchs"}, "has no 'batchs'; did you mean 'batches'"),
         ({"--weights": "missing.safetensors"}, "there is no such file"),
-        ({"--surrogate": "trinagle"}, "triangle"),
-        ({"--reference": "exat"}, "exact"),
-        ({"--activation": "relv"}, "relu"),
+        ({"--surrogate": "trinagle"}, "^--surrogate trinagle: .*did you mean 'triangle'"),
+        ({"--reference": "exat"}, "^--reference exat: no reference has that name; did you mean 'exact'"),
+        ({"--reference": "expected(sigma=-1)"}, r"^--reference expected\(sigma=-1\): sigma=-1: give a finite number"),
+        ({"--reference": "expected(width=1)"}, r"^--reference expected\(width=1\): expected has no parameter 'width'"),
+        ({"--activation": "relv"}, "^--activation relv: .*relu"),
         ({"--activation": "relu"}, "relu"),
         ({"--device": "cuda:99"}, "--device cuda:99: "),
         ({"--network": "mlp-digits"}, "give --model .* or --network"),
@@ -330,6 +342,65 @@ def test_a_mistake_is_named_and_no_file_is_left(mine, change, message, monkeypat
 def test_options_of_a_users_model_do_not_go_with_a_network_of_ours(options):
     with pytest.raises(Refused, match="the options of the one do not go with the other"):
         run("--network", "mlp-digits", *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--surrogate", "trinagle"], "^--surrogate trinagle: "),
+        (["--surrogate", "triangle", "--surrogate", "triangle"], "^--surrogate: triangle is given twice"),
+        (["--reference", "smothed"], "^--reference smothed: .*did you mean 'smoothed'"),
+        (["--reference", "expected", "--per-sample"], "^--per-sample, --reference expected: single samples"),
+        (["--activation", "relv"], "^--activation relv: "),
+        (["--loss", "cross-entropi"], "^--loss cross-entropi: "),
+        (["--device", "cuda:99"], "^--device cuda:99: "),
+        (["--weights", "missing.safetensors"], "^--weights missing.safetensors: there is no such file"),
+        (["--out", "nowhere/o.parquet"], "^--out nowhere/o.parquet: cannot write there"),
+    ],
+)
+def test_the_options_are_checked_before_the_model_is_loaded(mine, options, message):
+    with pytest.raises(Refused, match=message):
+        run("--model", f"{mine}:broken", "--data", f"{mine}:batches", *options)
+
+
+def test_weights_that_are_not_finite_are_blamed_on_their_file(mine):
+    weights = mine.parent / "w.safetensors"
+    save_file(network().state_dict() | {"2.bias": torch.tensor([0.0, float("nan"), 1.0])}, weights)
+    with pytest.raises(Refused, match=r"^--weights [^ ]*w\.safetensors: the parameter 2\.bias has 1 entries of 3"):
+        given.model(f"{mine}:factory", str(weights))
+
+
+def test_only_names_that_the_file_defines_are_offered(mine):
+    with pytest.raises(Refused) as caught:
+        loading.object_at(f"{mine}:zzz", "--model")
+    offered = str(caught.value).split("Known: ")[1].split(", ")
+    assert {"Cubic", "factory", "batches", "pair", "number", "RUNS"} <= set(offered)
+    assert not {"torch", "nn", "F", "__builtins__", "__name__"} & set(offered)
+
+
+def test_batch_norm_of_one_sample_in_training_mode_names_the_module(mine):
+    arguments = ("--model", f"{mine}:normed", "--data", f"{mine}:pair", "--surrogate", "constant", "--samples", "1")
+    assert run(*arguments).exit_code == 0
+    with pytest.raises(Refused, match=r"^batch 0: --model: 1 \(BatchNorm1d\) is in training mode.*two samples"):
+        run(*arguments, "--training")
+    model, ((x, y),) = given.model(f"{mine}:normed", training=True), given.batches(f"{mine}:pair")
+    with pytest.raises(Refused, match=r"^model=\.\.\.: 1 \(BatchNorm1d\)"):
+        ds.measure(model, F.cross_entropy, (x[:1], y[:1]), "constant")
+
+
+def test_an_exception_of_the_model_comes_as_itself_with_a_note(mine):
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
+        ds.measure(network(), F.cross_entropy, (torch.zeros(6, 9), torch.zeros(6, dtype=torch.long)), "constant")
+    assert caught.value.__notes__ == ["It was raised in the model's own forward, by 0 (Linear)."]
+    with pytest.raises(IndexError) as caught:  # the loss's, so no module is blamed
+        ds.measure(network(), F.cross_entropy, (torch.zeros(6, 4), torch.full((6,), 7)), "constant")
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_the_help_names_the_references():
+    usage = " ".join(run("--help", env={"COLUMNS": "300"}).stdout.split())
+    assert "exact, smoothed, expected or finite-difference" in usage
+    assert "expected(sigma=0.5)" in usage
 
 
 def test_weights_that_do_not_fit_are_listed(mine):

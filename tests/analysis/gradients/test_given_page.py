@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 
 from downslope.__main__ import app
 from downslope.analysis.gradients import table
+from downslope.analysis.gradients.margin.table import SHARES
 from typer.testing import CliRunner
 
 PAGE = Path(__file__).parents[3] / "docs" / "measuring-your-network.md"
 FILE, TRAINING, *REST = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-(COMMAND,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
+COMMAND, MARGINS = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
@@ -26,6 +28,17 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     ran = CliRunner().invoke(app, words, catch_exceptions=False, env={"COLUMNS": "300"})
     assert ran.exit_code == 0
     assert "sales.py:factory: angle in degrees, mean over 5 batches" in ran.stdout
+    words = shlex.split(MARGINS.replace("\\\n", " "))[1:]
+    ran = CliRunner().invoke(app, words, catch_exceptions=False, env={"COLUMNS": "300"})
+    assert ran.exit_code == 0
+    assert "no certificate: " in ran.stdout
+    heading = next(line for line in ran.stdout.splitlines() if "standing" in line)
+    columns = PAGE.read_text().split("| column | is |")[1].split("\n\n")[0].replace("\\", "").splitlines()[2:]
+    assert len(columns) == 7
+    named = [name for row in columns for name in row.split(" | ")[0].strip("| ").split(", ") if "g~>" not in row]
+    assert [name for name in [*named, *SHARES] if name not in heading] == []
+    assert [share for share in SHARES if not any(row.startswith(f"| {share} |") for row in columns)] == []
+    assert len(json.loads(Path("margins.json").read_text())["batches"]) == 2
     for block in REST:
         exec(compile(block, str(PAGE), "exec"), space)
     rows = table.read("sales.parquet")
@@ -38,8 +51,9 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
 
 
 def test_the_options_of_the_page_are_those_of_the_command():
-    said = set(re.findall(r"^\| (.*?) \|", PAGE.read_text(), re.MULTILINE))
-    options = {option for row in said for option in re.findall(r"`(--[a-z-]+)`", row)}
-    usage = CliRunner().invoke(app, ["measure", "--help"], env={"COLUMNS": "300"}).stdout
-    assert options
-    assert {option for option in options if option not in usage} == set()
+    for command, page in zip(("measure", "margin"), PAGE.read_text().split("### How much room is left"), strict=True):
+        said = set(re.findall(r"^\| (.*?) \|", page, re.MULTILINE))
+        options = {option for row in said for option in re.findall(r"`(--[a-z-]+)`", row)}
+        usage = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+        assert options
+        assert {option for option in options if option not in usage} == set()

@@ -150,6 +150,32 @@ def test_a_backward_that_is_not_the_derivative():
         ds.descent_margin(Model(Step(Straight)), F.cross_entropy, batch())
 
 
+class Flat(nn.Module):
+    """Without a trainable parameter below it a step turns no gradient."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x, torch.zeros_like(x)) if self.function is torch.heaviside else self.function(x)
+
+
+@both()
+@pytest.mark.parametrize("function", [torch.heaviside, torch.sign, torch.round], ids=lambda each: each.__name__)
+def test_a_step_has_no_exact_gradient(ask, function):
+    model = Model(nn.Sequential(Flat(function), nn.Linear(6, 6), nn.Tanh()))
+    message = rf"{ask.__name__}\(model=...\): undefined: .* zero through {function.__name__}.*reference="
+    with pytest.raises(Refused, match=message):
+        ask(model, F.cross_entropy, batch())
+
+
+@both()
+@pytest.mark.parametrize("function", [torch.heaviside, torch.sign, torch.round], ids=lambda each: each.__name__)
+def test_a_step_on_the_data_alone_is_no_obstacle(ask, function):
+    ask(nn.Sequential(Flat(function), nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)), F.cross_entropy, batch())
+
+
 def test_no_forward_mode():
     with pytest.raises(Refused, match="forward-mode"):
         ds.descent_margin(Model(Step(NoTangent)), F.cross_entropy, batch())

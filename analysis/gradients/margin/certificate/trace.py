@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from ....errors import Refused
 from ...inputs import scalar
-from ..walk.inputs import Loss, check
+from ..walk.inputs import Loss, check, no_step
 from ..walk.places import Call, Place, inside, recognise
 from ..walk.reuse import LINEAR
 from .chain import Chain, Link, Slope, complete
@@ -36,6 +36,7 @@ _RESHAPING: set[Callable[..., Any]] = {
     Tensor.reshape,
     Tensor.unflatten,
 }
+_CONSTANT: set[Callable[..., Any]] = {torch.zeros_like, torch.ones_like}
 _PASSING: set[Callable[..., Any]] = {Tensor.contiguous, Tensor.clone, torch.clone}
 
 
@@ -82,6 +83,8 @@ class _Tape(TorchFunctionMode):
         return self._step(func, args, given)
 
     def _step(self, func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]) -> Any:
+        if func in _CONSTANT:
+            return func(*args, **given)
         found = recognise(func, args, given)
         if found is not None:
             return self._activation(func, args, given, found)
@@ -129,9 +132,12 @@ class _Tape(TorchFunctionMode):
     ) -> Tensor:
         place = Place(self._where, self._calls[self._where], found.activation, found.derivative)
         self._calls[self._where] += 1
+        if any(isinstance(step, Link) and any(step.trained) for step in self.steps):
+            no_step(place, "certify")
         z = args[0].detach().clone().requires_grad_()
         with torch.enable_grad():
-            output = func(z.clone(), *args[1:], **given)
+            flat = found.derivative.factor == 0  # Heaviside has no derivative in torch at all
+            output = func(z.detach() if flat else z.clone(), *args[1:], **given)
             slope = torch.autograd.grad(output.sum(), z)[0] if output.requires_grad else torch.zeros_like(z)
         self.steps.append(Slope(str(place), slope))
         return self._advance(output.detach())

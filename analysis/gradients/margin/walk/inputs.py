@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ....errors import Refused
 from ...inputs import check as check_finite
+from .places import Place
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -43,6 +44,21 @@ def check(model: nn.Module, batch: Any, caller: str) -> tuple[Any, Any]:
                 f"use model.float(), or model.double()."
             )
     return batch[0], batch[1]
+
+
+def no_step(place: Place, caller: str) -> None:
+    """Refuses an activation whose derivative is zero: no gradient passes it, so no factor on it turns or scales a step.
+
+    Raises:
+        Refused: the activation is flat (Heaviside, sign, round).
+    """
+    if place.derivative.factor == 0:
+        raise Refused(
+            f"{caller}(model=...): undefined: the exact derivative is zero through {place.activation} ({place}), so "
+            f"below it there is no exact gradient to descend along, and no factor of it. Compare with measure instead, "
+            f"against what a step does have: reference='smoothed', 'expected' or 'finite-difference' (round: the last "
+            f"alone); or put a smooth activation, such as tanh, in its place."
+        )
 
 
 def run(model: Callable[..., Any], inputs: Any) -> Any:

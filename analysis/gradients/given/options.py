@@ -1,0 +1,109 @@
+"""What can be told of the options before anything is loaded, in the words that the user typed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ...errors import Refused
+from ...surrogates.lookup import activation, surrogate
+from ..measuring.choice import surrogates as chosen_from
+from ..references import REFERENCES, Exact
+from ..references.reference import named
+from .fitting import loss as named_loss
+
+OPTIONS = {
+    "model": "--model",
+    "loss": "--loss",
+    "batch": "--data",
+    "surrogates": "--surrogate",
+    "activations": "--activation",
+    "reference": "--reference",
+    "samples": "--per-sample",
+}
+"""The arguments of the functions, by the options that fill them in."""
+
+
+def reworded(message: str) -> str:
+    """A message of a function, whose head names the function's argument, with the options in their places.
+
+    >>> reworded("measure(model=...): it runs no activation.")
+    '--model: it runs no activation.'
+    >>> reworded("measure(reference='smoothed'): too many units.")
+    '--reference smoothed: too many units.'
+    """
+    head = re.match(r"(?:\w+\()?(\w+)=('[^']*'|\.\.\.)\)?: ", message)
+    if head is not None and head[1] in OPTIONS:
+        value = "" if head[2] == "..." else f" {head[2][1:-1]}"
+        message = f"{OPTIONS[head[1]]}{value}: {message[head.end() :]}"
+    message = re.sub(r"\breference='([^']*)'", r"--reference \1", message)
+    return message.replace("activations=[ItsClass]", "--activation FILE.py:ItsClass")
+
+
+@contextmanager
+def option(typed: str) -> Iterator[None]:
+    """A refusal in the block is told of this option, as typed, instead of an argument of a function.
+
+    A parameter in brackets that is at fault keeps its name: ``Expected(sigma=-1): ...`` becomes ``sigma=-1: ...``.
+    """
+    try:
+        yield
+    except Refused as refusal:
+        said = re.sub(r"^\((reference='[^']*'|surrogates=(\.\.\.|\[\]))\): ", "", str(refusal))
+        said = re.sub(r"^[A-Z][A-Za-z]*\(([^)]*)\): ", r"\1: ", said)
+        raise Refused(f"{typed}: {said}") from refusal
+
+
+def check_measured(
+    surrogates: Sequence[str], reference: str, activations: Sequence[str] = (), *, per_sample: bool = False
+) -> None:
+    """Refuses what is wrong with the names and with their being together.
+
+    Raises:
+        Refused: a name is unknown or given twice, a parameter is out of its range, or ``--per-sample`` goes with
+            another reference than the exact one.
+    """
+    check_surrogates(surrogates, tied=True)
+    with option(f"--reference {reference}"):
+        exact = isinstance(named(reference, REFERENCES, ""), Exact)
+    if per_sample and not exact:
+        raise Refused(
+            f"--per-sample, --reference {reference}: single samples are compared with the exact gradient alone; leave "
+            f"one of the two out."
+        )
+    for name in activations:
+        if ".py:" not in name:
+            with option(f"--activation {name}"):
+                activation(name)
+
+
+def check_surrogates(names: Sequence[str], *, tied: bool = False) -> None:
+    """Refuses a name that is unknown or given twice; ``tied`` says whether "tied" is one."""
+    for name in names:
+        with option(f"--surrogate {name}"):
+            chosen_from(name, "") if tied else surrogate(name)
+    if names:
+        with option("--surrogate"):
+            chosen_from(list(names), "")
+
+
+def check_setting(loss: str, device: str, weights: str | None = None, out: Path | None = None) -> None:
+    """Refuses a loss, device, file of weights or place that is not there.
+
+    Raises:
+        Refused: the loss has no known name, torch has no such device, or there is no such file or folder.
+    """
+    if ".py:" not in loss:
+        named_loss(loss)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise Refused(f"--device {device}: {str(error).splitlines()[0]}") from error
+    if weights is not None and not Path(weights).is_file():
+        raise Refused(f"--weights {weights}: there is no such file.")
+    if out is not None and (not out.parent.is_dir() or out.is_dir()):
+        raise Refused(f"--out {out}: cannot write there: there is no folder {out.parent}, or {out.name} is one.")
