@@ -286,21 +286,24 @@ def figures(
     as_json: Json = False,
 ) -> None:
     """Draw figures for a paper from stored tables: PNG, SVG, PDF, and LaTeX that includes them with their captions."""
-    from .paper_figures import drawing, files
+    from .paper_figures import drawing, files, saving
 
     drawing.check(names or [], form or drawing.FORMATS, venue)
     files.folder(out)
     tables, quick = _measured(drawing.measured(names or [])) if data is None else (drawing.read(data), {})
     chosen: dict[str, Any] = {"surrogates": surrogate, "layers": layer, "stages": stage, "quick": quick}
     chosen |= {"formats": form or drawing.FORMATS, "venue": venue, "latex_text": latex_text}
-    paths = [str(path) for path in drawing.save(names or [], tables, out, **chosen)]
-    left = {} if names else {name: reason for name, reason in drawing.drawable(tables).items() if reason}
+    left = {} if names else {name: f"{reason}." for name, reason in drawing.drawable(tables).items() if reason}
+    told = None if names else left.__setitem__
+    paths = [str(path) for path in saving.save(names or [], tables, out, left_out=told, **chosen)]
+    if not paths:
+        raise Refused(" ".join(f"{name} is not drawn: {reason}" for name, reason in left.items()))
     if as_json:
         print(json.dumps({"paths": paths, "left_out": left, "quick": bool(quick)}, indent=2))
         return
     print("\n".join(paths))
     for name, reason in left.items():
-        print(f"downslope: {name} is not drawn: {reason}.", file=sys.stderr)
+        print(f"downslope: {name} is not drawn: {reason}", file=sys.stderr)
 
 
 def _measured(needed: bool) -> tuple[dict[str, Any], dict[str, str]]:

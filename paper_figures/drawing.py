@@ -12,7 +12,6 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
 from inspect import cleandoc
@@ -23,8 +22,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..analysis.errors import Refused, near
-from . import files, gallery, look, stored, tables
-from .paper import latex, venues
+from . import gallery, look, stored, tables
+from .paper import venues
 
 TIED = "tied"
 """The control among the surrogates: figures show it only where it is asked for."""
@@ -58,8 +57,8 @@ class Drawer(Protocol):
 
     It may offer more: ``OPTIONAL``, columns that are used where they are there; ``MORE``, further tables by name with
     their columns, handed to ``draw`` by name where they are at hand; ``CONTROL``, a surrogate whose rows are always
-    kept; ``made()``, the table where none is stored; ``said(table)``, sentences with the data's numbers for the
-    caption, instead of those of `facts`.
+    kept; ``UNKNOWN``, columns that may be without any value; ``made()``, the table where none is stored;
+    ``said(table)``, sentences with the data's numbers for the caption, instead of those of `facts`.
     """
 
     NAME: str
@@ -152,35 +151,50 @@ def drawn(
             then marked and its caption says so.
 
     Raises:
-        Refused: there is no such figure, its table is not at hand, or has nothing of what was asked for.
+        Refused: there is no such figure, its table is not at hand, lacks a column, or has nothing of what was asked
+            for. A run that cannot be drawn is refused after the others were given.
     """
     if name not in figures():
         raise Refused(f"there is no figure {name!r}: {near(name, figures())}.")
     drawer = figures()[name]
     shorter = quick if isinstance(quick, str) else quick.get(drawer.TABLE, "")
     shorter = shorter if drawer.TABLE in at_hand else ""
-    table = _table(drawer.NAME, drawer.TABLE, at_hand, drawer)
+    table = table_of(drawer.NAME, drawer.TABLE, at_hand, drawer)
+    tables.require(table, drawer.COLUMNS, figure=name, unknown=getattr(drawer, "UNKNOWN", ()))
     asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
-    table = _selected(table, name, asked, control=getattr(drawer, "CONTROL", None))
+    table = selected(table, name, asked, control=getattr(drawer, "CONTROL", None))
     further = {
-        other: _selected(at_hand[other], name, asked) for other in getattr(drawer, "MORE", {}) if other in at_hand
+        other: selected(at_hand[other], name, asked) for other in getattr(drawer, "MORE", {}) if other in at_hand
     }
     said = cleandoc(drawer.draw.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    refused: list[str] = []
     for run, rows in tables.runs(table) if drawer.ONE_RUN else [({}, table)]:
         words = ", trained ".join(map(str, run.values()))
         more = {other.replace("-", "_"): _of_run(each, run) for other, each in further.items()}
         more = {other: each for other, each in more.items() if len(each)}
+        try:
+            figure = drawer.draw(rows, **more)
+        except Refused as refusal:
+            refused.append(f"{words}: {refusal}" if words else str(refusal))
+            continue
+        # After the drawing, which checks the columns.
         numbers = getattr(drawer, "said", facts)(rows, **more)
-        figure = drawer.draw(rows, **more)
         if shorter:
             look.mark(figure, "quick run")
         caption = " ".join(filter(None, (said, numbers, f"Quick run: {shorter}" if shorter else "")))
         title = f"{drawer.TITLE}: {words}" if words else drawer.TITLE
         slug = re.sub(r"[^\w.-]+", "-", "-".join([name, *run.values()])).strip("-")
         yield Drawn(slug, title, caption, figure)
+    if refused:
+        raise Refused(" ".join(refused))
 
 
-def _table(name: str, wanted: str, at_hand: Stored, drawer: Any = None) -> pd.DataFrame:
+def table_of(name: str, wanted: str, at_hand: Stored, drawer: Any = None) -> pd.DataFrame:
+    """The table of a figure: the one at hand, else the one that the figure makes itself.
+
+    Raises:
+        Refused: there is neither.
+    """
     if wanted in at_hand:
         return at_hand[wanted]
     if hasattr(drawer, "made"):
@@ -190,10 +204,14 @@ def _table(name: str, wanted: str, at_hand: Stored, drawer: Any = None) -> pd.Da
     )
 
 
-def _selected(
+def selected(
     table: pd.DataFrame, figure: str, asked: Mapping[str, Sequence[str] | None], *, control: str | None = None
 ) -> pd.DataFrame:
-    """The rows asked for, of the coordinates that the table has; the control where it is asked for, or the figure's."""
+    """The rows asked for, of the coordinates that the table has; the control where it is asked for, or the figure's.
+
+    Raises:
+        Refused: as `tables.select`.
+    """
     chosen = {column: values for column, values in asked.items() if values is not None and column in table.columns}
     if control is not None and "surrogate" in chosen:
         chosen["surrogate"] = [*chosen["surrogate"], control]
@@ -222,60 +240,6 @@ def facts(table: pd.DataFrame, **more: pd.DataFrame) -> str:
     return f"({'; '.join(said)}.)" if said else ""
 
 
-def save(
-    names: Sequence[str],
-    at_hand: Stored,
-    out: Path,
-    *,
-    surrogates: Sequence[str] | None = None,
-    layers: Sequence[str] | None = None,
-    stages: Sequence[str] | None = None,
-    formats: Sequence[str] = FORMATS,
-    venue: str = "neurips",
-    latex_text: bool = False,
-    quick: str | Mapping[str, str] = "",
-) -> list[Path]:
-    """Draw figures and write each in each format into a folder.
-
-    Args:
-        names: of figures, and of LaTeX tables (`TABLES`); all that the tables at hand allow where it is empty.
-        at_hand: tables by name.
-        out: the folder, made where it is missing.
-        surrogates, layers, stages: which to show, as in `drawn`.
-        formats: of `FORMATS`; "tex" is the snippet that a paper includes, with the caption.
-        venue: whose width the figures have.
-        latex_text: whether LaTeX sets the text in the figures; it must be installed.
-        quick: as in `drawn`.
-
-    Raises:
-        Refused: as `drawn`, ``out`` cannot be written to, a format or venue is unknown, or a selection is of no use to
-            any of the figures.
-    """
-    check(names, formats, venue)
-    chosen = list(names) or [name for name, reason in drawable(at_hand).items() if not reason]
-    asked = {"surrogate": surrogates, "layer": layers, "stage": stages}
-    _useful(chosen, at_hand, asked)
-    place, folder = venues.venue(venue), files.folder(out)
-    written = []
-    for name in chosen:
-        if name in TABLES:
-            if "tex" in formats:
-                written.append(files.text(folder / f"{name}.tex", _tex_table(name, at_hand, asked)))
-            continue
-        with look.at(venue):
-            every = drawn(name, at_hand, surrogates=surrogates, layers=layers, stages=stages, quick=quick)
-            for each in every:
-                if set(formats) != {"tex"}:
-                    look.settle(each.figure)
-                with look.latex_text(each.figure, latex.set_by_latex) if latex_text else nullcontext():
-                    for suffix in (suffix for suffix in formats if suffix != "tex"):
-                        written.append(look.save(each.figure, folder / f"{each.name}.{suffix}"))
-                if "tex" in formats:
-                    said = latex.snippet(each.name, each.title, each.caption, place)
-                    written.append(files.text(folder / f"{each.name}.tex", said))
-    return written
-
-
 def check(names: Sequence[str], formats: Sequence[str] = FORMATS, venue: str = "neurips") -> None:
     """Check what was asked for before any work is done for it.
 
@@ -299,28 +263,3 @@ def measured(names: Sequence[str]) -> bool:
     """
     reasons = drawable({})
     return any(reasons[name] for name in names or reasons)
-
-
-def _useful(names: Sequence[str], at_hand: Stored, asked: Mapping[str, Sequence[str] | None]) -> None:
-    """Refuse a selection by a coordinate that none of the figures' tables has: it would be ignored in silence."""
-    for column, values in asked.items():
-        having = [name for name in names if column in _columns(name, at_hand)]
-        if values is not None and not having:
-            raise Refused(
-                f"--{column} {', '.join(values)}: nothing to select, as none of {', '.join(names)} has a {column}."
-            )
-
-
-def _columns(name: str, at_hand: Stored) -> set[str]:
-    if name in TABLES:
-        return set(at_hand[TABLES[name]].columns) if TABLES[name] in at_hand else set()
-    drawer = figures()[name]
-    wanted = [drawer.TABLE, *getattr(drawer, "MORE", {})]
-    return {*drawer.COLUMNS, *(column for table in wanted if table in at_hand for column in at_hand[table].columns)}
-
-
-def _tex_table(name: str, at_hand: Stored, asked: Mapping[str, Sequence[str] | None]) -> str:
-    table = _table(name, TABLES[name], at_hand, figures()["claims"] if TABLES[name] == "claims" else None)
-    if name == "claims-table":
-        return latex.claims(table)
-    return latex.results(_selected(table, name, asked))

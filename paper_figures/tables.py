@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -47,17 +47,27 @@ def columns(*names: str, **own: str) -> dict[str, str]:
     return {name: MEANING[name] for name in names} | own
 
 
-def require(table: pd.DataFrame, columns: Iterable[str], *, figure: str) -> None:
-    """Check that a figure's columns are there and that there is a row.
+def require(table: pd.DataFrame, columns: Iterable[str], *, figure: str, unknown: Collection[str] = ()) -> None:
+    """Check that a figure's columns are there and hold something, and that there is a row.
+
+    Args:
+        table: of the figure.
+        columns: that it reads; one without any value counts as missing.
+        figure: its name, for the message.
+        unknown: those of the columns that may be without any value.
 
     Raises:
         Refused: a column is missing, or the table has no row.
     """
-    missing = [column for column in columns if column not in table.columns]
+    empty = [column for column in table.columns if len(table) and table[column].isna().all()]
+    held = [column for column in table.columns if column not in empty or column in unknown]
+    missing = [column for column in columns if column not in held]
     if missing:
+        valueless = [column for column in missing if column in empty]
+        nothing = f" and no value at all in {', '.join(valueless)}" if valueless else ""
         raise Refused(
             f"the figure {figure!r} needs the column{'s' * (len(missing) > 1)} {', '.join(missing)}; the table has "
-            f"{', '.join(map(str, table.columns)) or 'none'}."
+            f"{', '.join(map(str, held)) or 'none'}{nothing}."
         )
     if table.empty:
         raise Refused(f"the figure {figure!r} has nothing to draw: the table has no rows.")
@@ -118,9 +128,9 @@ def runs(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     by = [
         name
         for name in ("network", "trained", "reference")
-        if name in table.columns and (name != "reference" or several)
+        if name in table.columns and table[name].notna().any() and (name != "reference" or several)
     ]
-    for key, rows in table.groupby(by, sort=False, observed=True) if by else [((), table)]:
+    for key, rows in table.groupby(by, sort=False, observed=True, dropna=False) if by else [((), table)]:
         yield {name: str(value) for name, value in zip(by, key, strict=True)}, rows
 
 

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 
 from .. import look
 
-_LEADER = {"arrowstyle": "-", "linewidth": 0.4, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5), "patchA": None}
+_SLANTED, _ENDS = 0.7, 0.9
+"""Where a leader has reached its label's height and where it ends, as shares of the way to the label: a slanted line
+that went on to the label would run through the first letters of those that it passes."""
 
 
 def apart(heights: Sequence[float], gap: float) -> list[float]:
@@ -54,16 +56,22 @@ def beside(axes: Axes, ends: Mapping[str, tuple[float, str]], *, height: float, 
         moved = moved - max(0.0, float(moved.max()) - 1.0)
         moved = moved + max(0.0, -float(moved.min()))
     for (label, (_, colour)), start, end in zip(ends.items(), heights, moved, strict=True):
-        axes.annotate(
+        axes.plot(
+            [1.0, 1.0 + _SLANTED * reach, 1.0 + _ENDS * reach],
+            [start, float(end), float(end)],
+            transform=axes.transAxes,
+            color=colour,
+            linewidth=0.4,
+            clip_on=False,
+            label=f"leader of {label}",
+        )
+        axes.text(
+            1.0 + reach,
+            float(end),
             label,
-            (1.0, start),
-            (1.0 + reach, float(end)),
-            xycoords="axes fraction",
-            textcoords="axes fraction",
+            transform=axes.transAxes,
             color=colour,
             fontsize=look.SMALLEST,
-            va="center",
+            va="center_baseline",
             ha="left",
-            annotation_clip=False,
-            arrowprops={**_LEADER, "color": colour},
         )

@@ -54,22 +54,23 @@ def _plain(text: str) -> str:
     return "".join(_LETTERS.get(letter, escape_ascii(letter)) for letter in text)
 
 
-def snippet(name: str, title: str, caption: str, venue: Venue) -> str:
+def snippet(graphic: str, title: str, caption: str, venue: Venue) -> str:
     r"""A figure environment: ``\includegraphics`` at the venue's width, caption and label.
 
     Args:
-        name: of the figure; its file is ``NAME.pdf`` and its label ``fig:NAME``.
+        graphic: file of the figure, as ``NAME.pdf``; the label is ``fig:NAME``.
         title: set in bold at the caption's beginning.
         caption: as plain text.
         venue: whose width it has; a figure that spans two columns stands in ``figure*``.
     """
+    name = graphic.rpartition(".")[0]
     environment = "figure*" if venue.spans else "figure"
     return "\n".join(
         [
             f"% needs \\usepackage{{{','.join(PACKAGES)}}}",
             rf"\begin{{{environment}}}[t]",
             r"  \centering",
-            rf"  \includegraphics[width={venue.width:.4f}in]{{{name}.pdf}}",
+            rf"  \includegraphics[width={venue.width:.4f}in]{{{graphic}}}",
             rf"  \caption{{\textbf{{{escaped(title)}.}} {escaped(caption)}}}",
             rf"  \label{{fig:{name}}}",
             rf"\end{{{environment}}}",

@@ -83,7 +83,8 @@ def pictures(
             if reasons[name]:
                 raise Refused(reasons[name])
             every = drawing.drawn(name, at_hand, quick=quick.get(drawer.TABLE, "") if drawer.TABLE in at_hand else "")
-            found[name] = [_picture(each, *_source(name, drawer, at_hand, folder)) for each in every]
+            for each in every:
+                found.setdefault(name, []).append(_picture(each, *_source(name, drawer, at_hand, folder)))
         except Refused as refusal:
             absent.append(Absent(name, drawer.TITLE, str(refusal)))
         progress(f"figure {name}", done)

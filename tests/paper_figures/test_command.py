@@ -9,6 +9,7 @@ import downslope.__main__ as command
 import pytest
 from downslope.experiments.studies import gallery
 from downslope.paper_figures import drawing
+from downslope.paper_figures.gallery.deviation import angles, layer_step
 
 
 def called(patch, capture, *arguments):
@@ -51,6 +52,45 @@ def test_what_has_no_table_is_left_out_and_named(run, folder):
     code, _, err = run("jamming", "--data", folder, "--out", folder / "figures")
     assert (code, err.count("\n")) == (2, 1)
     assert "the figure 'jamming' is drawn from the table 'jamming' (jamming.parquet), which is not at hand" in err
+
+
+def measured_once(every):
+    """A table as `measure --out` writes it of a user's model: there is a column of steps, and no step in it."""
+    one = every["deviations"].query("network == 'mlp-digits' and trained == 'tied' and stage == 'end'")
+    return one.drop(columns="trained").assign(step=None, stage="")
+
+
+def test_a_figure_that_refuses_does_not_stop_the_others(run, every, tmp_path):
+    measured_once(every).to_parquet(tmp_path / "deviations.parquet")
+    code, said, err = run("--data", tmp_path, "--out", tmp_path / "figures", "--format", "tex", "--json")
+    assert code == 0, err
+    record = json.loads(said)
+    names = {Path(path).stem for path in record["paths"]}
+    assert {"angle-depth-mlp-digits", "signs-mlp-digits", "ranking", "results-table", "claims"} <= names
+    needs = "the figure 'layer-step' needs the column step; the table has "
+    assert record["left_out"]["layer-step"].startswith(needs)
+    assert record["left_out"]["layer-step"].endswith(" and no value at all in step.")
+    assert set(record["left_out"]) & {"angles", "signs", "ranking"} == {"angles"}
+    code, _, err = run("layer-step", "--data", tmp_path, "--out", tmp_path / "figures", "--format", "tex")
+    assert code == 2
+    assert needs in err
+
+
+def test_where_no_figure_can_be_drawn_each_reason_is_said(run, every, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "figures", lambda: {"layer-step": layer_step, "angles": angles})
+    monkeypatch.setattr(drawing, "TABLES", {})
+    measured_once(every).to_parquet(tmp_path / "deviations.parquet")
+    code, said, err = run("--data", tmp_path, "--out", tmp_path / "figures", "--format", "tex")
+    assert (code, said) == (2, "")
+    assert "layer-step is not drawn: the figure 'layer-step' needs the column step" in err
+    assert "angles is not drawn: the figure 'angles' needs the column step" in err
+
+
+def test_a_value_that_no_table_has_is_refused_before_anything_is_drawn(run, folder):
+    code, said, err = run("--data", folder, "--out", folder / "figures", "--format", "tex", "--surrogate", "trinagle")
+    assert (code, said) == (2, "")
+    assert "--surrogate trinagle: no table has it: did you mean 'triangle'" in err
+    assert list((folder / "figures").iterdir()) == []
 
 
 def test_surrogates_layers_and_stages_select(run, folder):

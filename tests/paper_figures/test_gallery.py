@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from downslope.analysis.errors import Refused
-from downslope.paper_figures import drawing, look
+from downslope.paper_figures import drawing, look, saving
 from downslope.paper_figures.gallery.descent import training
 from downslope.paper_figures.gallery.deviation import angles, ranking, signs
 from downslope.paper_figures.gallery.theory import catalogue
@@ -112,7 +112,37 @@ def test_training_shows_means_and_the_full_range(curves):
     panel = figure.axes[2]
     line = next(line for line in panel.get_lines() if line.get_label() == "constant")
     np.testing.assert_allclose(line.get_ydata(), accuracy["mean"])
-    assert f"constant {accuracy['mean'].iloc[-1]:.1f}" in [text.get_text() for text in panel.texts]
+    assert f"constant {accuracy['mean'].iloc[-1]:.1f}" in [text.get_text() for text in panel.get_legend().get_texts()]
+
+
+def test_a_grid_without_an_alignment_gets_no_panel_and_no_sentence(curves, every):
+    grid = every["grid"]
+    (plain,) = drawing.drawn("training", {"curves": curves})
+    (drawn,) = drawing.drawn("training", {"curves": curves, "grid": grid.assign(alignment=np.nan)})
+    assert len(drawn.figure.axes) == len(plain.figure.axes) == 4
+    assert drawn.caption == plain.caption
+    assert "Below:" not in drawn.caption
+    # One run with both is drawn and counted, those without are neither.
+    one = grid.assign(alignment=grid["alignment"].where(grid.index == 0))
+    (drawn,) = drawing.drawn("training", {"curves": curves, "grid": one})
+    shown = [panel for panel in drawn.figure.axes[4:] if panel.axison]
+    assert [panel.get_title() for panel in shown] == ["mlp-digits, logistic"]
+    assert drawn.caption.endswith("Below: 1 runs on 1 seeds.")
+
+
+def test_curves_of_one_colour_differ_in_line_and_marker_and_are_named_with_both(curves):
+    assert look.style("constant").colour == look.style("positive_jam").colour
+    third = curves[curves["trained"] == "constant"].assign(trained="positive_jam")
+    panel = training.draw(pd.concat([curves, third])).axes[0]
+    one, other = (
+        next(line for line in panel.get_lines() if line.get_label() == name) for name in ("constant", "positive_jam")
+    )
+    assert one.get_marker() != other.get_marker()
+    assert one.get_linestyle() != other.get_linestyle()
+    named = panel.get_legend()
+    handles = {text.get_text(): each for text, each in zip(named.get_texts(), named.legend_handles, strict=True)}
+    (mine,) = [handle for words, handle in handles.items() if words.startswith("positive jam ")]
+    assert (mine.get_marker(), mine.get_linestyle()) == (other.get_marker(), other.get_linestyle())
 
 
 def test_catalogue_draws_the_formula_and_marks_the_indefinite():
@@ -207,7 +237,7 @@ def test_a_table_that_is_not_at_hand_is_named():
 
 
 def test_figures_are_saved_in_three_formats(few, tmp_path):
-    paths = drawing.save(["ranking"], {"deviations": few}, tmp_path / "new")
+    paths = saving.save(["ranking"], {"deviations": few}, tmp_path / "new")
     assert [path.name for path in paths] == ["ranking.png", "ranking.svg", "ranking.pdf", "ranking.tex"]
     assert all(path.stat().st_size > 1000 for path in paths[:3])
 

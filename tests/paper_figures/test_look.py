@@ -32,6 +32,13 @@ def test_no_two_surrogates_of_the_catalogue_look_alike():
     assert all((a.marker, a.line) != (b.marker, b.line) for a, b in itertools.combinations(styles[:9], 2))
 
 
+def test_surrogates_of_one_colour_differ_in_marker_and_in_line():
+    styles = [look.style(name) for name in ds.SURROGATES]
+    same = [(a, b) for a, b in itertools.combinations(styles, 2) if a.colour == b.colour]
+    assert same  # there are more surrogates than colours
+    assert all(a.marker != b.marker and a.line != b.line for a, b in same)
+
+
 def test_a_stranger_keeps_its_style():
     assert look.style("mine") == look.style("mine")
 

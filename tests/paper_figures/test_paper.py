@@ -8,8 +8,9 @@ import downslope as ds
 import numpy as np
 import pytest
 from downslope.analysis.errors import Refused
-from downslope.paper_figures import drawing, look
+from downslope.paper_figures import drawing, look, saving
 from downslope.paper_figures.gallery.theory import catalogue, ste
+from downslope.paper_figures.marks import labels
 from downslope.paper_figures.marks.labels import apart
 from downslope.paper_figures.paper import latex, venues
 from matplotlib.text import Text
@@ -33,7 +34,7 @@ def held(every):
 def written(held, tmp_path_factory):
     """Every figure, drawn for one column of ICML and written in every format but PNG, which takes longest."""
     folder = tmp_path_factory.mktemp("figures")
-    drawing.save([], held, folder, venue="icml-column", formats=WRITTEN, quick="3 seeds & 1% of it.")
+    saving.save([], held, folder, venue="icml-column", formats=WRITTEN, quick="3 seeds & 1% of it.")
     return folder
 
 
@@ -56,14 +57,14 @@ def test_the_pages_are_as_wide_as_the_venue_wants(written):
 
 @pytest.mark.parametrize("venue", venues.VENUES)
 def test_a_page_of_each_venue(venue, held, tmp_path):
-    (path,) = drawing.save(["perceptron"], held, tmp_path, venue=venue, formats=["pdf"])
+    (path,) = saving.save(["perceptron"], held, tmp_path, venue=venue, formats=["pdf"], surrogates=["constant"])
     wanted = venues.VENUES[venue].sizes()["figure.figsize"][0]
     assert float(BOX.search(path.read_bytes())[1]) == pytest.approx(72 * wanted, abs=0.01)
 
 
 def test_an_unknown_venue_is_refused_before_anything_is_drawn(held, tmp_path):
     with pytest.raises(Refused, match="--venue icmll: there is no venue 'icmll': did you mean 'icml'"):
-        drawing.save(["ste"], held, tmp_path / "new", venue="icmll")
+        saving.save(["ste"], held, tmp_path / "new", venue="icmll")
     assert not (tmp_path / "new").exists()
 
 
@@ -106,11 +107,11 @@ def test_no_text_is_small_or_leaves_the_page(name, held):
 
 
 def test_the_same_data_give_the_same_bytes(held, tmp_path):
-    names = ["angle-depth", "along-the-step", "claims"]
-    first, second = (drawing.save(names, held, tmp_path / turn) for turn in "ab")
+    names, few = ["angle-depth", "along-the-step", "claims"], ["constant", "triangle"]
+    first, second = (saving.save(names, held, tmp_path / turn, surrogates=few) for turn in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     moved = {**held, "along": held["along"].assign(change=held["along"]["change"] * 1.01)}
-    (third,) = drawing.save(["along-the-step"], moved, tmp_path / "c", formats=["svg"])
+    (third,) = saving.save(["along-the-step"], moved, tmp_path / "c", formats=["svg"], surrogates=few)
     (before,) = [path for path in first if path.name == third.name]
     assert third.read_bytes() != before.read_bytes()
 
@@ -129,7 +130,31 @@ def test_a_snippet_includes_its_figure_at_its_width_with_caption_and_label(writt
     assert r"\includegraphics[width=3.2500in]{margin-mlp-digits.pdf}" in said
     assert r"\label{fig:margin-mlp-digits}" in said
     assert "n = 6 spreads on one batch: 1 inside, 1 undecided, 4 outside; attacked over certified is 5 at most." in said
-    assert "figure*" in latex.snippet("a", "A", "b", venues.VENUES["icml"])
+    assert "figure*" in latex.snippet("a.pdf", "A", "b", venues.VENUES["icml"])
+
+
+@pytest.mark.parametrize(
+    ("formats", "there", "graphic"),
+    [
+        (("png", "tex"), (), "png"),
+        (("png", "tex"), ("pdf",), "png"),
+        (("png", "pdf", "tex"), (), "pdf"),
+        (("tex",), (), "pdf"),
+        (("svg", "tex"), ("png",), "png"),
+        (("tex",), ("png", "pdf"), "pdf"),
+    ],
+)
+def test_a_snippet_includes_the_file_that_is_written(formats, there, graphic, tmp_path):
+    for suffix in there:
+        (tmp_path / f"a.{suffix}").touch()
+    assert saving._graphic(tmp_path, "a", formats) == f"a.{graphic}"
+
+
+def test_a_png_alone_is_what_the_snippet_includes(held, tmp_path):
+    saving.save(["perceptron"], held, tmp_path, formats=["png", "tex"], surrogates=["constant"])
+    (included,) = re.findall(r"\\includegraphics\[[^]]*\]\{(.*)\}", (tmp_path / "perceptron.tex").read_text())
+    assert included == "perceptron.png"
+    assert (tmp_path / included).is_file()
 
 
 def test_results_are_a_table_of_medians_and_ranges(held):
@@ -164,7 +189,7 @@ def test_latex_sets_the_text_where_it_is_asked_to(held, tmp_path, monkeypatch):
     (tmp_path / "type1ec.sty").write_text("")
     monkeypatch.setenv("TEXINPUTS", f"{tmp_path}:")
     monkeypatch.setattr(look.mpl.texmanager.TexManager, "_cache_dir", tmp_path / "cache", raising=False)
-    (path,) = drawing.save(["perceptron"], held, tmp_path, surrogates=["constant"], formats=["pdf"], latex_text=True)
+    (path,) = saving.save(["perceptron"], held, tmp_path, surrogates=["constant"], formats=["pdf"], latex_text=True)
     data = path.read_bytes()
     assert b"/Type3" not in data
     assert b"DejaVu" not in data
@@ -173,7 +198,7 @@ def test_latex_sets_the_text_where_it_is_asked_to(held, tmp_path, monkeypatch):
 def test_without_latex_its_text_is_refused(held, tmp_path, monkeypatch):
     monkeypatch.setattr(look.shutil, "which", lambda name: None)
     with pytest.raises(Refused, match="--latex-text: there is no `latex` on the path"):
-        drawing.save(["perceptron"], held, tmp_path, latex_text=True)
+        saving.save(["perceptron"], held, tmp_path, latex_text=True)
 
 
 def test_labels_lie_apart_and_move_as_little_as_they_can():
@@ -184,6 +209,23 @@ def test_labels_lie_apart_and_move_as_little_as_they_can():
     assert (np.diff(moved[order]) >= 0.05 - 1e-12).all()
     assert moved.sum() == pytest.approx(sum(heights))
     assert apart([0.0, 1.0], 0.05) == [0.0, 1.0]
+
+
+def crossed(figure):
+    """The labels of a panel through which a leader runs, by their boxes and the leaders' paths on the page."""
+    figure.draw_without_rendering()
+    panel = figure.axes[0]
+    boxes = {text.get_text(): text.get_window_extent() for text in panel.texts}
+    leaders = [each for each in panel.get_lines() if str(each.get_label()).startswith("leader of ")]
+    assert len(leaders) == len(boxes) > 0
+    paths = [each.get_transform().transform_path(each.get_path()) for each in leaders]
+    return [words for words, box in boxes.items() if any(path.intersects_bbox(box, filled=False) for path in paths)]
+
+
+def test_no_leader_runs_through_a_label(monkeypatch):
+    assert crossed(ste.draw(ste.made())) == []
+    monkeypatch.setattr(labels, "_ENDS", 1.1)
+    assert crossed(ste.draw(ste.made())) != []
 
 
 def test_fills_of_one_figure_differ_in_greyscale():

@@ -71,7 +71,7 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
     shown = tables.in_order(surrogates["surrogate"], tables.catalogue())
     planes: list[str] = []
     if slice is not None:
-        tables.require(slice, MORE["slice"], figure=NAME)
+        tables.require(slice, MORE["slice"], figure=NAME, unknown=("loss", "direction", "across"))
         slice = slice[slice["loss"].notna()]
         planes = tables.in_order(slice["surrogate"], tables.catalogue())
     across = look.across(max(len(shown), len(planes)), 0.95)

@@ -29,18 +29,21 @@ MORE = {
     )
 }
 TIED = "tied"
+_PAIR = ("alignment", "final_accuracy")
+"""What places a run on the panels of the grid."""
 _MEASURES = {"loss": ("cross-entropy (nats)", 1, "{:.3f}"), "accuracy": ("accuracy (%)", 100, "{:.1f}")}
 
 
 def draw(table: pd.DataFrame, *, grid: pd.DataFrame | None = None, split: str = "test") -> Figure:
     """Loss and accuracy over training with the exact (tied) backward and with a replaced one. Lines are means over
-    seeds, bands their full range; the number beside a line is its last mean. Where a grid of runs is drawn below: final
+    seeds, bands their full range; the number beside a name is its last mean. Where a grid of runs is drawn below: final
     accuracy against the mean cosine of surrogate and exact gradient over the training, a marker a rule and learning
     rate, the mean over seeds, with 95% confidence intervals of both (Student's t).
 
     Args:
         table: training curves, with the columns of `COLUMNS`.
-        grid: results of many runs, with the columns of `MORE`; only curves are drawn where it is ``None``.
+        grid: results of many runs, with the columns of `MORE`; only curves are drawn where it is ``None`` or no run in
+            it has both an accuracy and an alignment.
         split: "test" or "train".
 
     Raises:
@@ -51,8 +54,8 @@ def draw(table: pd.DataFrame, *, grid: pd.DataFrame | None = None, split: str = 
     networks, rules = table["network"].unique().tolist(), table["trained"].unique().tolist()
     runs: list[Any] = []
     if grid is not None:
-        tables.require(grid, MORE["grid"], figure=NAME)
-        runs = list(grid.groupby(["network", "forward"], sort=False))
+        tables.require(grid, MORE["grid"], figure=NAME, unknown=_PAIR)
+        runs = list(_placed(grid).groupby(["network", "forward"], sort=False))
     across = look.across(max(1, len(runs)), 1.3)
     heights = (3.4, (0.55 + 1.5 * -(-len(runs) // across)) if runs else 0.0)
     with look.house():
@@ -76,12 +79,18 @@ def draw(table: pd.DataFrame, *, grid: pd.DataFrame | None = None, split: str = 
 def said(table: pd.DataFrame, *, grid: pd.DataFrame | None = None) -> str:
     """How many runs, and how final accuracy goes with alignment."""
     words = f"{spread.seeds(table)}."
-    if grid is not None:
-        pair = grid[["alignment", "final_accuracy"]].astype(float).dropna()
+    placed = None if grid is None else _placed(grid)
+    if placed is not None and len(placed):
+        pair = placed[list(_PAIR)].astype(float)
         rank = pair["alignment"].rank().corr(pair["final_accuracy"].rank()) if len(pair) > 2 else float("nan")
         known = f", rank correlation {rank:.2f}" if rank == rank else ""
-        words += f" Below: {len(grid)} runs on {grid['seed'].nunique()} seeds{known}."
+        words += f" Below: {len(placed)} runs on {placed['seed'].nunique()} seeds{known}."
     return words
+
+
+def _placed(grid: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a grid that have a place on its panels: the others are neither drawn nor counted."""
+    return grid.dropna(subset=list(_PAIR))
 
 
 def _grid(part: Any, runs: list[Any], across: int) -> None:
@@ -122,6 +131,11 @@ def _marker(rule: str) -> tuple[str, str]:
     return (look.INK, "*") if name == TIED else (look.style(name).colour, look.style(name).marker)
 
 
+def _line(rule: str) -> Any:
+    """Its line: two surrogates of one colour differ in it, and in the marker."""
+    return "-" if rule == TIED else look.style(rule.split("(")[0]).line
+
+
 def _panel(panel: Axes, runs: pd.DataFrame, measure: str, rules: list[str], *, labelled: bool) -> dict[str, float]:
     label, scale, _ = _MEASURES[measure]
     ends: dict[str, float] = {}
@@ -133,9 +147,8 @@ def _panel(panel: Axes, runs: pd.DataFrame, measure: str, rules: list[str], *, l
         colour, marker = _marker(rule)
         every = max(1, len(spread_of) // 6)
         panel.fill_between(spread_of.index, spread_of["min"], spread_of["max"], color=colour, alpha=0.2, linewidth=0)
-        line = "-" if rule == TIED else (0, (4, 1.2))
-        style: dict[str, Any] = {} if rule == TIED else {"marker": marker, "markersize": 2, "markevery": every}
-        panel.plot(spread_of.index, spread_of["mean"], color=colour, linestyle=line, label=rule, **style)
+        style: dict[str, Any] = {} if rule == TIED else {"marker": marker, "markersize": 3, "markevery": every}
+        panel.plot(spread_of.index, spread_of["mean"], color=colour, linestyle=_line(rule), label=rule, **style)
         ends[rule] = float(spread_of["mean"].iloc[-1])
     if labelled:
         panel.set_ylabel(label)
@@ -145,7 +158,7 @@ def _panel(panel: Axes, runs: pd.DataFrame, measure: str, rules: list[str], *, l
 
 
 def _name(panel: Axes, measure: str, ends: dict[str, float]) -> None:
-    """Names and last values, one under the other in the corner where the fewest points of the curves lie."""
+    """Names and last values, each with its line and marker, in the corner where the fewest points of the curves lie."""
     form, wide, high = _MEASURES[measure][2], 0.42, 0.06 + 0.1 * len(ends)
     place = panel.transData + panel.transAxes.inverted()
     points = np.vstack([place.transform(line.get_xydata()) for line in panel.get_lines()])
@@ -155,16 +168,14 @@ def _name(panel: Axes, measure: str, ends: dict[str, float]) -> None:
         return int(((x < wide) & (y < high)).sum())
 
     right, top = min(((1, 1), (1, 0), (0, 0), (0, 1)), key=crowd)
-    for row, rule in enumerate(sorted(ends, key=ends.__getitem__, reverse=True)):
-        from_top = row if top else len(ends) - 1 - row
-        panel.annotate(
-            f"{rule} {form.format(ends[rule])}",
-            (0.98 if right else 0.02, 0.96 if top else 0.04),
-            xycoords="axes fraction",
-            xytext=(0, (-9 if top else 9) * from_top),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            va="top" if top else "bottom",
-            color=_marker(rule)[0],
-            fontsize=look.SMALLEST,
-        )
+    of_rule = {str(line.get_label()): line for line in panel.get_lines()}
+    ordered = sorted(ends, key=ends.__getitem__, reverse=True)
+    panel.legend(
+        [of_rule[rule] for rule in ordered],
+        [f"{look.words(rule)} {form.format(ends[rule])}" for rule in ordered],
+        loc=f"{'upper' if top else 'lower'} {'right' if right else 'left'}",
+        labelcolor="linecolor",
+        handlelength=3,
+        labelspacing=0.25,
+        borderaxespad=0.2,
+    )

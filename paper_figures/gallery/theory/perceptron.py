@@ -22,6 +22,7 @@ COLUMNS = tables.columns(
     mistakes="mistakes made until the run ended",
     converged="whether the last pass made no mistake",
 )
+UNKNOWN = ("kappa", "second_moment")
 _KINDS = {"constant": PERCEPTRON_RULE, "bounded": PERCEPTRON_BOUNDED, "random": PERCEPTRON_RANDOM}
 
 
@@ -37,7 +38,7 @@ def draw(table: pd.DataFrame) -> Figure:
     Raises:
         Refused: a column is missing, or nothing is left to draw.
     """
-    tables.require(table, COLUMNS, figure=NAME)
+    tables.require(table, COLUMNS, figure=NAME, unknown=UNKNOWN)
     shown = tables.in_order(table["surrogate"], tables.catalogue())
     across = look.across(len(shown), 1.0)
     down = -(-len(shown) // across)
