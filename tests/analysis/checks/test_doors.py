@@ -229,7 +229,7 @@ def test_the_table_shows_what_to_paste(file: Path, check: Check) -> None:
     done = check(f"{file}:upside_down")
     assert done.status == 1
     assert "violation" in done.out
-    assert "1 targets, 1 with violations" in done.out
+    assert "1 target, 1 with violations" in done.out
     (line,) = {line for line in done.out.splitlines() if line.startswith("import torch; ") and "float32" in line}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
