@@ -217,6 +217,10 @@ def test_a_worker_that_fails_leaves_its_claim_open(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(verifying, "_decided_elsewhere", worker)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: real("fork"))
     results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
+    if (
+        "ended without" in results[0].reason and "ended" not in reason
+    ):  # a fork of a process with threads may die itself
+        results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
     assert results[0].verdict is Verdict.OPEN
     assert reason in results[0].reason
     assert not results[0].as_expected
