@@ -219,7 +219,7 @@ def test_a_worker_that_fails_leaves_its_claim_open(monkeypatch: pytest.MonkeyPat
     results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
     if (
         "ended without" in results[0].reason and "ended" not in reason
-    ):  # a fork of a process with threads may die itself
+    ):
         results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
     assert results[0].verdict is Verdict.OPEN
     assert reason in results[0].reason
