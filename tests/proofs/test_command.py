@@ -217,9 +217,7 @@ def test_a_worker_that_fails_leaves_its_claim_open(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(verifying, "_decided_elsewhere", worker)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: real("fork"))
     results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
-    if (
-        "ended without" in results[0].reason and "ended" not in reason
-    ):
+    if "ended without" in results[0].reason and "ended" not in reason:
         results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
     assert results[0].verdict is Verdict.OPEN
     assert reason in results[0].reason
