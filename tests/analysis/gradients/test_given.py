@@ -22,7 +22,9 @@ from typer.testing import CliRunner
 FILE = """
 import torch
 from torch import nn
+from torch.nn import Linear
 from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 RUNS = []
 RUNS.append(1)
@@ -375,7 +377,7 @@ def test_only_names_that_the_file_defines_are_offered(mine):
         loading.object_at(f"{mine}:zzz", "--model")
     offered = str(caught.value).split("Known: ")[1].split(", ")
     assert {"Cubic", "factory", "batches", "pair", "number", "RUNS"} <= set(offered)
-    assert not {"torch", "nn", "F", "__builtins__", "__name__"} & set(offered)
+    assert not {"torch", "nn", "F", "Linear", "cross_entropy", "__builtins__", "__name__"} & set(offered)
 
 
 def test_batch_norm_of_one_sample_in_training_mode_names_the_module(mine):
