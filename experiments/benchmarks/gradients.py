@@ -20,24 +20,44 @@ from . import peer
 from .rows import Call, Row, medians, operations, rate
 
 Batch = tuple[Tensor, Tensor]
+Begin = Callable[[str], str]
+"""Says that a row of this name begins, and gives the name back."""
 
 PAPER = ("constant", "rectangle", "triangle")
 """The surrogates of the paper: a training step under `untie` is timed with each, and the slowest counts."""
 
 
-def rows(rounds: int = 7) -> list[dict[str, Any]]:
+ROWS = 9
+"""How many rows there are."""
+
+
+def silent(number: int, name: str) -> None:
+    """Tells nobody."""
+
+
+def rows(rounds: int = 7, progress: Callable[[int, str], None] = silent) -> list[dict[str, Any]]:
     """The rows of ``downslope benchmark gradients``.
 
     Args:
         rounds: how often ours and theirs take turns.
+        progress: is told the number of a row, from 1, and its name, before the row is timed.
 
     Raises:
         Refused: the peer's library is not installed.
     """
     peer.demand()
+    begun = 0
+
+    def begin(name: str) -> str:
+        nonlocal begun
+        begun += 1
+        progress(begun, name)
+        return name
+
     with training._one_thread():
         speed = rate()
-        return [asdict(row) for row in (*_many(rounds, speed), *_per_sample(rounds, speed), *_costs(rounds, speed))]
+        parts = (_many, _per_sample, _costs)
+        return [asdict(row) for part in parts for row in part(rounds, speed, begin)]
 
 
 def perceptron(hidden: Any, width: int = 512, depth: int = 2) -> nn.Sequential:
@@ -86,7 +106,7 @@ def all_metrics(network: nn.Module, data: Batch, surrogates: Any, draws: int = 1
     return call
 
 
-def _many(rounds: int, speed: float) -> Iterator[Row]:
+def _many(rounds: int, speed: float, begin: Begin) -> Iterator[Row]:
     eight, rules = [ours for ours, _ in peer.EIGHT], [theirs for _, theirs in peer.EIGHT]
     ours, data = made(perceptron, nn.ReLU), batch(256, 784)
     theirs = peer.model(perceptron, nn.ReLU, ours)
@@ -95,47 +115,54 @@ def _many(rounds: int, speed: float) -> Iterator[Row]:
         all_metrics(ours, data, eight),
         lambda: peer.gradients(theirs, data, rules),
     ]
+    name = "MLP 784-512-512-10, batch 256"
+    what, metrics = begin(f"8 surrogate gradients, {name}"), f"8 surrogates, only the metrics, {name}"
     formed, measured, other = medians(calls, rounds)
     bounds = [operations(call) / speed for call in calls]
-    name = "MLP 784-512-512-10, batch 256"
-    yield Row(f"8 surrogate gradients, {name}", other / formed, 1.5, 2.0, formed / bounds[0])
-    yield Row(f"8 surrogates, only the metrics, {name}", other / measured, 2.0, 3.0, measured / bounds[1])
+    yield Row(what, other / formed, 1.5, 2.0, formed / bounds[0])
+    # Timed with the row before, in the same turns.
+    yield Row(begin(metrics), other / measured, 2.0, 3.0, measured / bounds[1])
+    what = begin("8 surrogate gradients, LeNet-5, batch 256")
     small, images = made(lenet, nn.ReLU), batch(256, 1, 28, 28)
     small_theirs = peer.model(lenet, nn.ReLU, small)
     calls = [all_gradients(small, images, eight), lambda: peer.gradients(small_theirs, images, rules)]
     formed, other = medians(calls, rounds)
     bound = operations(calls[0]) / speed
-    yield Row("8 surrogate gradients, LeNet-5, batch 256", other / formed, 1.4, 2.0, formed / bound)
+    yield Row(what, other / formed, 1.4, 2.0, formed / bound)
+    what = begin(f"jamming, 100 draws, metrics, {name}")
     calls = [
         all_metrics(ours, data, "full_jam", draws=100),
         lambda: [peer.gradients(theirs, data, [peer.JAM]) for _ in range(100)],
     ]
     measured, other = medians(calls, max(1, rounds // 2))
     bound = operations(calls[0]) / speed
-    yield Row(f"jamming, 100 draws, metrics, {name}", other / measured, 2.2, 3.0, measured / bound)
+    yield Row(what, other / measured, 2.2, 3.0, measured / bound)
 
 
-def _per_sample(rounds: int, speed: float) -> Iterator[Row]:
+def _per_sample(rounds: int, speed: float, begin: Begin) -> Iterator[Row]:
     from .per_sample import pairs
 
     for what, ours, theirs, at_least, aim, count in pairs():
+        begin(what)
         mine, other = medians([ours, theirs], max(1, rounds // 2))
         yield Row(what, other / mine, at_least, aim, mine / (count / speed))
 
 
-def _costs(rounds: int, speed: float) -> Iterator[Row]:
+def _costs(rounds: int, speed: float, begin: Begin) -> Iterator[Row]:
     shown = "untie overhead on a training step, the slowest of " + ", ".join(PAPER)
     small = made(lambda hidden: multilayer((64, 64, 10), hidden), nn.Sigmoid)
-    yield _overhead(f"{shown}: LeNet-5, batch 64", made(lenet, nn.Sigmoid), batch(64, 1, 28, 28), 1.15, 1.05, 2, speed)
-    yield _overhead(f"{shown}: MLP 64-64-10, batch 64", small, batch(64, 64), 1.5, 1.2, 40, speed)
+    what = begin(f"{shown}: LeNet-5, batch 64")
+    yield _overhead(what, made(lenet, nn.Sigmoid), batch(64, 1, 28, 28), 1.15, 1.05, 2, speed)
+    what = begin(f"{shown}: MLP 64-64-10, batch 64")
+    yield _overhead(what, small, batch(64, 64), 1.5, 1.2, 40, speed)
     network, data = made(perceptron, nn.ReLU), batch(256, 784)
 
     def backward() -> None:
         torch.autograd.grad(F.cross_entropy(network(data[0]), data[1]), list(network.parameters()))
 
     margins = lambda: descent_margin(network, F.cross_entropy, data)  # noqa: E731
+    what = begin("kappa* of all layers, against one forward and backward, MLP 784-512-512-10, batch 256")
     ours, other = medians([margins, backward], rounds)
-    what = "kappa* of all layers, against one forward and backward, MLP 784-512-512-10, batch 256"
     yield Row(what, ours / other, None, 3.0, ours / (operations(margins) / speed), at_most=4.0)
 
 

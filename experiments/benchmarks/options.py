@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,7 +30,8 @@ def benchmark(
 ) -> None:
     """Speed, as ratios against the library freegrad and the floating-point bound, side by side in one run.
 
-    One thread, CPU time, in turns, medians. It reports: the exit code is 0 on a slow machine, too.
+    One thread, CPU time, in turns, medians. It reports: the exit code is 0 on a slow machine, too. It takes a few
+    minutes, several times that beside other work; `gradients` says on stderr which of its rows is being timed.
     """
     from rich.console import Console
 
@@ -39,7 +41,12 @@ def benchmark(
 
     if growth and what is not What.gradients:
         raise Refused(f"benchmark {what.value} --growth: only the cost of gradients is timed by size.")
-    rows = growing.rows() if growth else gradients.rows() if what is What.gradients else grids.rows()
+
+    def said(number: int, name: str) -> None:
+        # On stderr: stdout holds the rows alone.
+        print(f"row {number} of {gradients.ROWS}: {name}", file=sys.stderr, flush=True)
+
+    rows = growing.rows() if growth else gradients.rows(progress=said) if what is What.gradients else grids.rows()
     if as_json:
         print(json.dumps({"rows": rows}, indent=2))
     else:

@@ -6,9 +6,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from ...analysis import products
 
@@ -51,10 +53,25 @@ def medians(calls: Sequence[Call], rounds: int) -> list[float]:
 
 
 def operations(call: Call) -> int:
-    """Floating-point operations of the matrix products and convolutions of a call."""
-    with FlopCounterMode(display=False) as counted:
+    """Floating-point operations of the matrix products and convolutions of a call, by torch's own formulas."""
+    with _Counted() as counted:
         call()
-    return int(counted.get_total_flops())
+    return counted.total
+
+
+class _Counted(TorchDispatchMode):
+    """As torch's ``FlopCounterMode``, which also hooks every module of the process: a model with hooks is no chain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += int(formula(*args, **(kwargs or {}), out_val=result))
+        return result
 
 
 def rate() -> float:

@@ -17,6 +17,7 @@ from downslope.experiments.benchmarks import gradients, growth, peer, per_sample
 from downslope.experiments.networks.images import lenet
 from downslope.experiments.networks.perceptrons import multilayer
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 WHAT = (
@@ -85,6 +86,17 @@ def test_the_nine_rows_of_the_command(timeless):
         assert row["bound_ratio"] > 0
     # Ours takes its turn before the other's, 1 s against 2 or 3 s; a cost is ours over theirs.
     assert [row["ratio"] for row in found] == [3.0, 1.5, 2.0, 2.0, 2.0, 2.0, 3 / 5, 3 / 5, 0.5]
+    # Each row is named on stderr as it begins, with its number.
+    assert done.stderr.splitlines() == [f"row {n} of 9: {row['what']}" for n, row in enumerate(found, start=1)]
+
+
+def test_a_row_is_named_before_it_is_timed(timeless, monkeypatch):
+    order, timed = [], gradients.medians
+    monkeypatch.setattr(gradients, "medians", lambda *given: order.append("timed") or timed(*given))
+    gradients.rows(progress=lambda number, name: order.append(number))
+    # The first two rows are timed together.
+    assert order == [1, "timed", 2, *(each for n in range(3, 10) for each in (n, "timed"))]
+    assert gradients.ROWS == 9
 
 
 def test_a_table_says_which_ratio_falls_short(timeless):
@@ -127,6 +139,20 @@ def test_only_the_cost_of_gradients_grows():
 def test_operations_are_those_of_the_products():
     one, other = torch.randn(3, 4), torch.randn(4, 5)
     assert rows.operations(lambda: one @ other) == 2 * 3 * 4 * 5
+
+
+def test_operations_are_torchs_own_count_without_its_hooks():
+    network, (x, y) = gradients.made(lenet, nn.ReLU), gradients.batch(3, 1, 28, 28)
+    hooked = []
+
+    def step():
+        hooked.append(bool(torch.nn.modules.module._global_forward_hooks))
+        torch.autograd.grad(F.cross_entropy(network(x), y), list(network.parameters()))
+
+    with FlopCounterMode(display=False) as counted:
+        step()
+    assert rows.operations(step) == counted.get_total_flops() > 0
+    assert hooked == [True, False]
 
 
 def test_calls_take_turns():
