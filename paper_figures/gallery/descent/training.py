@@ -170,10 +170,11 @@ def _name(panel: Axes, measure: str, ends: dict[str, float]) -> None:
     right, top = min(((1, 1), (1, 0), (0, 0), (0, 1)), key=crowd)
     of_rule = {str(line.get_label()): line for line in panel.get_lines()}
     ordered = sorted(ends, key=ends.__getitem__, reverse=True)
+    where: Any = f"{'upper' if top else 'lower'} {'right' if right else 'left'}"
     panel.legend(
         [of_rule[rule] for rule in ordered],
         [f"{look.words(rule)} {form.format(ends[rule])}" for rule in ordered],
-        loc=f"{'upper' if top else 'lower'} {'right' if right else 'left'}",
+        loc=where,
         labelcolor="linecolor",
         handlelength=3,
         labelspacing=0.25,
