@@ -31,16 +31,20 @@ types: $(READY)
 		&& MYPYPATH=. "$(CURDIR)/$(BIN)/python" -m mypy --config-file downslope/pyproject.toml \
 			--cache-dir "$(CURDIR)/.mypy_cache" -p downslope
 
-# Draws the picture of README.md anew, from a report made now.
+# Draws the pictures of README.md anew: the first from a report made now, four of the gallery from small measurements.
 SHOWN := constant clipped rectangle triangle logistic_derivative gaussian fast_sigmoid relu_derivative \
 	swish_sign multi_gaussian full_jam positive_jam
 figures: report
 	$(BIN)/python -m downslope figures ranking --data report --out docs/figures --format png $(SHOWN:%=--surrogate %)
+	$(BIN)/python -m downslope figures angle-depth along-the-step jamming claims --out build/figures --format png
+	cp build/figures/angle-depth-deep-tanh-digits-tied.png build/figures/along-the-step-deep-tanh-digits-tied.png \
+		build/figures/jamming-deep-tanh-digits-tied.png build/figures/claims.png docs/figures/
 
 # Writes the tables of README.md anew, from the catalogue, the claims and the commands.
 readme: $(READY)
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/speed.py
 
 # An environment that is missing, half made or of an older Python is made anew. setuptools comes first, because the
 # package is then built with the pinned one and not with whatever is newest that day. Its warning that a folder called
