@@ -4,6 +4,7 @@ import io
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
@@ -211,14 +212,16 @@ class _Stubborn(Exception):
         super().__init__(held)
         self.held = held
 
+    def __reduce__(self) -> Any:
+        # Said here, because a library that is loaded may have taught exceptions to travel in part.
+        raise pickle.PicklingError("it holds a function")
+
 
 @pytest.mark.parametrize(("worker", "reason"), [(_lost, "gave no result"), (_killed, "ended without an answer")])
 def test_a_worker_that_fails_leaves_its_claim_open(monkeypatch: pytest.MonkeyPatch, worker: Any, reason: str) -> None:
     monkeypatch.setattr(verifying, "_decided_elsewhere", worker)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: real("fork"))
     results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
-    if "ended without" in results[0].reason and "ended" not in reason:
-        results = verifying.verify("kantorovich", "zero-sets", quick=True, processes=2)
     assert results[0].verdict is Verdict.OPEN
     assert reason in results[0].reason
     assert not results[0].as_expected

@@ -250,7 +250,7 @@ def test_a_disk_that_is_full_stops_cleanly_and_is_gone_on_from(tmp_path):
 
 
 def test_ctrl_c_leaves_a_folder_that_is_gone_on_from(tmp_path):
-    arguments = ("suc-ones", "--quick", "--epochs", "1", *(part for n in range(8, 40) for part in ("--batch", str(n))))
+    arguments = ("suc-ones", "--quick", "--epochs", "6", *(part for n in range(8, 40) for part in ("--batch", str(n))))
     command = [sys.executable, "-m", "downslope", "grid", *arguments, "--out", str(tmp_path)]
     started = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     results = tmp_path / "suc-ones-quick/results"
