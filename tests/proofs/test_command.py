@@ -207,7 +207,9 @@ def _killed(name: str, quick: bool) -> Any:
     os._exit(3)
 
 
-@pytest.mark.parametrize(("worker", "reason"), [(_lost, "gave no result: MemoryError: no room"), (_killed, "ended without an answer")])
+@pytest.mark.parametrize(
+    ("worker", "reason"), [(_lost, "gave no result: MemoryError: no room"), (_killed, "ended without an answer")]
+)
 def test_a_worker_that_fails_leaves_its_claim_open(monkeypatch: pytest.MonkeyPatch, worker: Any, reason: str) -> None:
     monkeypatch.setattr(verifying, "_decided_elsewhere", worker)
     monkeypatch.setattr(multiprocessing, "get_context", lambda _: real("fork"))
