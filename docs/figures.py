@@ -1,18 +1,17 @@
 """Writes the tables of docs/figures.md anew from the gallery: each figure, what it shows, the columns that it reads.
 
-Run by `make readme`; `tests/paper_figures/test_contracts.py` holds the page equal to it.
+Run by `make readme`; `tests/house/test_pages.py` holds the page equal to it.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from inspect import cleandoc
 from pathlib import Path
 
 from downslope.paper_figures import drawing, stored
 from downslope.paper_figures.paper.venues import VENUES
+from marks import rewrite
 
 PAGE = Path(__file__).with_suffix(".md")
 
@@ -64,17 +63,5 @@ TABLES = {"gallery": gallery, "venues": venues, "contracts": contracts}
 """Each part by the name in its marks, `<!-- name -->` and `<!-- /name -->`."""
 
 
-def rendered(text: str) -> str:
-    """The page's text with what stands between each pair of marks written anew."""
-    for name, written in TABLES.items():
-        pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda _, new=written: f"\n{new()}\n\n", text)
-        if count != 1:
-            raise SystemExit(f"{PAGE.name}: {count} pairs of marks <!-- {name} --> ... <!-- /{name} -->, not one.")
-    return text
-
-
 if __name__ == "__main__":
-    fresh = PAGE.with_suffix(".new")
-    fresh.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    os.replace(fresh, PAGE)
+    rewrite(PAGE, TABLES)

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from marks import rewrite
 
 PAGE = Path(__file__).with_suffix(".md")
 MEASURED = PAGE.parent / "measured"
@@ -52,17 +52,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def rendered(text: str) -> str:
-    """The page with what stands between each pair of marks written anew."""
-    for name, written in TABLES.items():
-        pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda _, new=written: f"\n{new()}\n\n", text)
-        if count != 1:
-            raise SystemExit(f"{PAGE.name}: {count} pairs of marks <!-- {name} --> ... <!-- /{name} -->, not one.")
-    return text
-
-
 if __name__ == "__main__":
-    fresh = PAGE.with_suffix(".new")
-    fresh.write_text(rendered(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    os.replace(fresh, PAGE)
+    rewrite(PAGE, TABLES)

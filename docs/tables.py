@@ -5,8 +5,6 @@ Run by `make readme`; `tests/house/test_readme.py` holds the README equal to it.
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ import typer.main
 from downslope.__main__ import app
 from downslope.analysis.surrogates.table import markdown as catalogue
 from downslope.proofs.chapters import CHAPTERS
+from marks import rewrite
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -52,17 +51,5 @@ TABLES = {"catalogue": catalogue, "claims": claims, "commands": commands}
 """Each table by the name in its marks, `<!-- name -->` and `<!-- /name -->`."""
 
 
-def rendered(text: str) -> str:
-    """A README's text with what stands between each pair of marks written anew."""
-    for name, written in TABLES.items():
-        pattern = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda _, new=written: f"\n{new()}\n\n", text)
-        if count != 1:
-            raise SystemExit(f"README.md: {count} pairs of marks <!-- {name} --> ... <!-- /{name} -->, not one.")
-    return text
-
-
 if __name__ == "__main__":
-    fresh = README.with_suffix(".new")
-    fresh.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
-    os.replace(fresh, README)
+    rewrite(README, TABLES)

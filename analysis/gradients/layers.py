@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import Refused
 from .untie.function import Selector
 from .untie.ledger import Ledger
 from .untie.matching import known
@@ -41,6 +42,17 @@ class Observation:
 
     order: tuple[nn.Module, ...]
     activations: Counter[str]
+
+    def asked(self, activations: Sequence[Any] | None, caller: str) -> list[Any]:
+        """What is to be untied: what the caller was given, or else every activation that ran.
+
+        Raises:
+            Refused: nothing was given, and none ran.
+        """
+        keys = list(self.activations) if activations is None else list(activations)
+        if not keys:
+            raise Refused(f"{caller}(model=...): {self.nothing()}")
+        return keys
 
     def nothing(self) -> str:
         """Why there is nothing to untie."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,18 @@ import pytest
 def root() -> Path:
     """The repository's root, which is the folder of the package `downslope`."""
     return Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def script(root: Path) -> Callable[[str], dict[str, Any]]:
+    """Gives a script of docs/ by its name, as a namespace; its neighbours can be imported, as when Python runs it."""
+
+    def loaded(name: str) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(root / "docs")
+            return runpy.run_path(str(root / "docs" / f"{name}.py"))
+
+    return loaded
 
 
 @pytest.fixture(scope="session")

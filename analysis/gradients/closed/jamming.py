@@ -96,9 +96,7 @@ def jamming(
     setting = Setting.of(model, loss, batch, "jamming")
     with untouched(model, setting.owned, seed) as again:
         observation = observe(model, setting.output)
-        keys = list(observation.activations) if activations is None else list(activations)
-        if not keys:
-            raise Refused(f"jamming(model=...): {observation.nothing()}")
+        keys = observation.asked(activations, "jamming")
         known = native(setting, observation, again)
         mean, closed_reason = _mean(known, chosen, keys, seed)
         constant = taken(known, {"constant": CONSTANT}, keys, seed)[0]

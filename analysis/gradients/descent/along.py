@@ -95,9 +95,7 @@ def along(
     setting = Setting.of(model, loss, batch, "along")
     with untouched(model, setting.owned, seed) as again:
         observation = observe(model, setting.output)
-        keys = list(observation.activations) if activations is None else list(activations)
-        if not keys:
-            raise Refused(f"along(model=...): {observation.nothing()}")
+        keys = observation.asked(activations, "along")
         known = native(setting, observation, again)
         found = taken(known, chosen, keys, seed)
         exact = Taken(EXACT, 0, found[0].activation, list(known.exact))

@@ -73,9 +73,7 @@ def slice_of(
     setting = Setting.of(model, loss, batch, "slice_of")
     with untouched(model, setting.owned, seed) as again:
         observation = observe(model, setting.output)
-        keys = list(observation.activations) if activations is None else list(activations)
-        if not keys:
-            raise Refused(f"slice_of(model=...): {observation.nothing()}")
+        keys = observation.asked(activations, "slice_of")
         known = native(setting, observation, again)
         gradient = taken(known, chosen, keys, seed)[0].gradient
         exact = Line.of(known, known.exact)
