@@ -2,7 +2,8 @@
 
 Three questions are asked of a surrogate gradient g~ against a reference g, and a `Deviation` answers them apart:
 where it points (cosine, angle, directional derivative), how long it is (log10 ratio), and which entries it keeps,
-flips, loses or invents. Sums run in float64 over entries scaled by the largest: no square overflows or underflows.
+flips, loses or invents. Sums run in float64, and over entries scaled by the largest where a square would overflow or
+underflow.
 """
 
 from __future__ import annotations
@@ -16,8 +17,14 @@ import numpy as np
 import torch
 
 from ..errors import Refused
+from .pairs import Pair, Part, scaled
 
-Pairs = Sequence[tuple[torch.Tensor, torch.Tensor]]
+Pairs = Sequence[Pair]
+
+_SAFE = 1e-200
+"""Between this sum of squares and its inverse, no square has over- or underflown so that it mattered."""
+_NARROW = 0.99
+"""Up to this cosine the arc cosine has the accuracy of the cosine, but for a factor of 7."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,8 @@ class Deviation:
 
     Attributes:
         cosine: <g~, g> / (\|g~\| \|g\|), in [-1, 1].
-        angle_degrees: between them, in [0, 180]; accurate near both ends by 2 atan2(\|a - b\|, \|a + b\|) of the
-            unit vectors a and b (Kahan 2006, "How futile are mindless assessments of roundoff", section 12).
+        angle_degrees: between them, in [0, 180]; accurate near both ends, where it is 2 atan2(\|a - b\|, \|a + b\|) of
+            the unit vectors a and b (Kahan 2006, "How futile are mindless assessments of roundoff", section 12).
         log10_magnitude_ratio: log10(\|g~\| / \|g\|).
         directional_derivative: of the loss along the unit step -g~/\|g~\|, that is -<g, g~>/\|g~\|; negative where the
             step descends; in units of the loss per unit of distance.
@@ -96,66 +103,106 @@ def deviation(gradient: Any, reference: Any) -> Deviation:
     >>> deviation([1.0, 0.0], [0.0, 0.0]).reason
     'the reference gradient is zero'
     """
-    pairs = [pair for pair in _pairs(gradient, reference) if pair[0].numel()]
+    return compared([Pair(a, Part(b)) for a, b in _pairs(gradient, reference)])
+
+
+def compared(pairs: Pairs, *, signs: bool = True) -> Deviation:
+    """The deviation of two gradients, given part by part; pairs that were compared before keep their sums.
+
+    Args:
+        pairs: of both gradients; those without entries count for nothing.
+        signs: whether signs and zeros are counted.
+    """
+    pairs = [pair for pair in pairs if pair[0].numel()]
     if not pairs:
         return Deviation(reason="the gradient has no entries")
     gradients, references = zip(*pairs, strict=True)
-    for name, parts in (("gradient", gradients), ("reference gradient", references)):
-        lost = sum(part.numel() - int(torch.isfinite(part).count_nonzero()) for part in parts)
+    sides = (
+        ("reference gradient", references, [pair.reference.square for pair in pairs]),
+        ("gradient", gradients, [pair.square for pair in pairs]),
+    )
+    for name, parts, squares in reversed(sides):
+        # Finite squares are those of finite entries; the square of a large finite entry is infinite, too.
+        lost = 0 if math.isfinite(sum(squares)) else sum(p.numel() - int(p.isfinite().count_nonzero()) for p in parts)
         if lost:
             return Deviation(reason=f"the {name} is not finite in {lost} of {sum(p.numel() for p in parts)} entries")
-    signs = _signs(pairs)
     zero = [
         f"the {name} is zero"
-        for name, parts in (("reference gradient", references), ("gradient", gradients))
-        if not any(bool(part.any()) for part in parts)
+        for name, parts, squares in sides
+        if not any(squares) and not any(bool(part.any()) for part in parts)
     ]
-    return Deviation(**signs, reason=" and ".join(zero)) if zero else Deviation(**_direction(pairs), **signs)
+    counts = _signs(pairs) if signs else {}
+    return Deviation(**counts, reason=" and ".join(zero)) if zero else Deviation(**_direction(pairs), **counts)
+
+
+class Against:
+    """A reference gradient that many are compared with: what is summed over it alone is summed once.
+
+    Args:
+        reference: by parameter; ``None`` is a gradient of zeros.
+    """
+
+    def __init__(self, reference: Sequence[torch.Tensor | None]) -> None:
+        self._parts = [None if part is None else Part(part.detach().flatten()) for part in reference]
+
+    def pairs(self, gradient: Sequence[torch.Tensor | None]) -> list[Pair | None]:
+        """By parameter, for `compared`; ``None`` where both gradients are."""
+        return [_beside(a, part) for a, part in zip(gradient, self._parts, strict=True)]
+
+
+def _beside(a: torch.Tensor | None, part: Part | None) -> Pair | None:
+    if a is None:
+        return None if part is None else Pair(torch.zeros_like(part.values), part)
+    flat = a.detach().flatten()
+    return Pair(flat, Part(torch.zeros_like(flat)) if part is None else part)
 
 
 def _direction(pairs: Pairs) -> dict[str, Any]:
     """Cosine, angle, log10 ratio and directional derivative of two finite gradients, neither zero."""
-    peak, peak_reference = (max(float(part.abs().max()) for part in parts) for parts in zip(*pairs, strict=True))
-    pairs = [(a / peak, b / peak_reference) for a, b in pairs]
-    norm, norm_reference = (
-        math.sqrt(math.fsum(float(part.square().sum()) for part in parts)) for parts in zip(*pairs, strict=True)
-    )
-    inner = apart = together = 0.0
-    for a, b in pairs:
-        a, b = a / norm, b / norm_reference
-        inner += float((a * b).sum())
-        apart += float((a - b).square().sum())
-        together += float((a + b).square().sum())
-    cosine = min(1.0, max(-1.0, inner))
+    peak = peak_reference = 1.0
+    if not all(_SAFE < square < 1 / _SAFE for square in _squares(pairs)):
+        pairs, peak, peak_reference = scaled(pairs)
+    norm, norm_reference = map(math.sqrt, _squares(pairs))
+    cosine = min(1.0, max(-1.0, math.fsum(pair.inner for pair in pairs) / (norm * norm_reference)))
     return {
         "cosine": cosine,
-        "angle_degrees": math.degrees(2 * math.atan2(math.sqrt(apart), math.sqrt(together))),
+        "angle_degrees": _angle(pairs, norm, norm_reference, cosine),
         "log10_magnitude_ratio": math.log10(norm / norm_reference) + (math.log10(peak) - math.log10(peak_reference)),
         "directional_derivative": -cosine * norm_reference * peak_reference,
     }
 
 
+def _squares(pairs: Pairs) -> tuple[float, float]:
+    """The squared norms of the gradient and of the reference."""
+    return math.fsum(pair.square for pair in pairs), math.fsum(pair.reference.square for pair in pairs)
+
+
+def _angle(pairs: Pairs, norm: float, norm_reference: float, cosine: float) -> float:
+    """In degrees. Only the arc cosine of a number near 1 or -1 loses figures: there the chord is taken."""
+    if abs(cosine) < _NARROW:
+        return math.degrees(math.acos(cosine))
+    near = min(2.0, math.fsum(pair.chord(norm, math.copysign(norm_reference, cosine)) for pair in pairs))
+    apart, together = (near, 4 - near) if cosine > 0 else (4 - near, near)
+    return math.degrees(2 * math.atan2(math.sqrt(apart), math.sqrt(together)))
+
+
 def _signs(pairs: Pairs) -> dict[str, Any]:
     """How many entries are kept, flipped, vanished, appeared, and zero in both."""
-    counts = dict.fromkeys(("kept", "flipped", "vanished", "appeared", "both_zero"), 0)
-    for a, b in pairs:
-        live, live_reference = a != 0, b != 0
-        both = live & live_reference
-        kept = int((both & ((a > 0) == (b > 0))).count_nonzero())
-        shared, moved, due = (int(mask.count_nonzero()) for mask in (both, live, live_reference))
-        for name, count in (
-            ("kept", kept),
-            ("flipped", shared - kept),
-            ("vanished", due - shared),
-            ("appeared", moved - shared),
-            ("both_zero", a.numel() - moved - due + shared),
-        ):
-            counts[name] += count
-    return counts
+    found = [pair.signs for pair in pairs]
+    entries, moved, due, shared, kept = (
+        sum(getattr(each, name) for each in found) for name in ("entries", "moved", "due", "shared", "kept")
+    )
+    return {
+        "kept": kept,
+        "flipped": shared - kept,
+        "vanished": due - shared,
+        "appeared": moved - shared,
+        "both_zero": entries - moved - due + shared,
+    }
 
 
 def _pairs(gradient: Any, reference: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The two gradients part by part, flat and in float64 on one device; a missing part is zero."""
+    """The two gradients part by part, flat and on one device; a missing part is zero."""
     parts, parts_reference = _parts("gradient", gradient), _parts("reference", reference)
     if parts.keys() != parts_reference.keys():
         raise Refused(
@@ -203,7 +250,7 @@ def _vector(name: str, value: Any) -> torch.Tensor | None:
         tensor = torch.tensor(array)
     if tensor.is_complex():
         raise Refused(f"deviation({name}=...): dtype {tensor.dtype}; compare real gradients (view_as_real).")
-    return tensor.to(torch.float64)
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float64)
 
 
 def _listed(parts: Mapping[Any, Any]) -> str:

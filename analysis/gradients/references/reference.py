@@ -7,7 +7,7 @@ which compares one surrogate gradient after another with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from inspect import signature
 from typing import Any, Protocol
 
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ...errors import Refused, near
 from ...surrogates.lookup import parsed
-from ..deviation import Deviation, deviation
+from ..deviation import Against, Deviation, compared
 from ..measuring.setting import Gradients
 from ..measuring.taking import Native
+from ..pairs import Pair
 
 Numbers = Mapping[str, float | None]
 
@@ -74,17 +75,24 @@ class Exact:
         return _Exact(native)
 
 
-@dataclass(frozen=True)
 class _Exact:
-    native: Native
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Keeps the sums of the last gradient: a layer's are parts of the whole gradient's."""
+
     reruns = False
 
+    def __init__(self, native: Native) -> None:
+        self.native = native
+        self.facts: Mapping[str, Any] = {}
+        self._against = Against(native.exact)
+        self._last: tuple[Gradients, Sequence[Pair | None]] = (), ()
+
     def __call__(self, where: Sequence[int], gradient: Gradients) -> tuple[Deviation, Numbers]:
-        compared = deviation([gradient[i] for i in where], [self.native.exact[i] for i in where])
+        if self._last[0] is not gradient:
+            self._last = gradient, self._against.pairs(gradient)
+        found = compared([pair for i in where if (pair := self._last[1][i]) is not None])
         if self.native.flat.isdisjoint(where):
-            return compared, {}
-        return undirected(compared, flatness(self.native.activations)), {}
+            return found, {}
+        return undirected(found, flatness(self.native.activations)), {}
 
 
 def flatness(activations: Mapping[str, int]) -> str:
