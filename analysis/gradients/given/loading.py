@@ -5,12 +5,9 @@ A Python file named here is imported: the user's own code runs. Weights load as 
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import Refused, near
+from ...importing import module_at
 from ..inputs import check_weights
 
 
@@ -106,7 +104,7 @@ def object_at(target: str, option: str) -> Any:
     if not file.is_file():
         raise Refused(f"{option} {target}: there is no file {file}.")
     with own(option, target):
-        found: Any = _module(file.resolve(), file.stat().st_mtime_ns)
+        found: Any = module_at(file)
     for part in path.split("."):
         if not hasattr(found, part):
             raise Refused(f"{option} {target}: {where} has no {part!r}; {near(part, _offered(found))}")
@@ -125,21 +123,6 @@ def _defined(value: Any, module: ModuleType) -> bool:
         return False
     made_elsewhere = isinstance(value, type) or inspect.isroutine(value)
     return not made_elsewhere or getattr(value, "__module__", None) == module.__name__
-
-
-@cache
-def _module(file: Path, changed: int) -> ModuleType:
-    """The module that a file is; named twice, it runs once, unless it was changed in between."""
-    name = f"downslope_given_{file.stem}"
-    specification = importlib.util.spec_from_file_location(name, file)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    if str(file.parent) not in sys.path:  # as Python does for a script: its neighbours can be imported
-        sys.path.insert(0, str(file.parent))
-    specification.loader.exec_module(module)
-    return module
 
 
 def _load(module: nn.Module, weights: str) -> None:

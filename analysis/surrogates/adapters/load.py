@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ...errors import Refused
+from ...importing import module_at
 from .. import lookup
 from ..activation import Activation
 from ..surrogate import Surrogate
@@ -35,7 +34,7 @@ def load(target: str) -> Adapted:
         recipe = f"import downslope as ds; f = ds.adapt(ds.{shelf}[{entry.name!r}].at({values}))"
         return replace(adapted, name=target, recipe=recipe)
     if where.endswith(".py"):
-        module: Any = _from_file(Path(where))
+        module: Any = module_at(Path(where))
         first = f"import downslope as ds, runpy; it = runpy.run_path({where!r})"
         head, *rest = path.split(".")
         recipe = f"{first}[{head!r}]{''.join('.' + part for part in rest)}; f = ds.adapt(it)"
@@ -66,17 +65,3 @@ def _by_name(name: str) -> Surrogate | Activation:
             return lookup.activation(name)
         hint = "(A definition of one's own is named package.module:object or path/to/file.py:object.)"
         raise Refused(f"{refusal} {hint}") from None
-
-
-def _from_file(path: Path) -> ModuleType:
-    """A module from a file, under a name of its own, importable so that its objects pickle."""
-    name = f"downslope_target_{path.stem}"
-    specification = importlib.util.spec_from_file_location(name, path.resolve())
-    if specification is None or specification.loader is None or not path.is_file():
-        raise FileNotFoundError(f"there is no Python file {path}")
-    if str(path.resolve().parent) not in sys.path:  # as Python does for a script: its neighbours can be imported
-        sys.path.insert(0, str(path.resolve().parent))
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
