@@ -130,6 +130,7 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)
