@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ...errors import Refused
-from ...surrogates.formula.evaluation import product
+from ...surrogates.formula.evaluation import at_once, product
 from ...surrogates.surrogate import Surrogate
 
 Native = Callable[..., torch.Tensor]
@@ -63,6 +63,10 @@ class Selector:
     count: int
     position: tuple[int, int] | None = None
 
+    def __post_init__(self) -> None:
+        if self.count == 1 and self.position is None:
+            self.position = 0, 0
+
     @contextmanager
     def at(self, choice: int, draw: int) -> Iterator[None]:
         """Backwards inside the block take surrogate number ``choice`` and draw number ``draw``."""
@@ -76,8 +80,6 @@ class Selector:
         """The choice in force."""
         if self.position is not None:
             return self.position
-        if self.count == 1:
-            return 0, 0
         raise Refused(
             f"backward: {self.count} surrogates were given to one forward, and nothing says which of them this "
             f"backward takes. Loop over `untied.replay(loss, parameters)`, or choose one: `with untied.choose(k):`. "
@@ -123,7 +125,7 @@ class Backward:
         if chosen.constant is not None:
             return upstream if chosen.constant == 1 else upstream * chosen.constant
         assert preactivation is not None
-        if value is not None and chosen.native is not None and _plain(upstream, value):
+        if value is not None and chosen.native is not None and at_once(value, upstream):
             return chosen.native(upstream, value)
         generator = draws_of(self.seed, choice, draw, preactivation.device) if chosen.random else None
         return product(chosen.formula, preactivation, upstream, generator=generator)
@@ -214,18 +216,6 @@ def _saved(ctx: Any) -> tuple[torch.Tensor | None, ...]:
             "backward inside the block."
         )
     return tuple(rest) or (None,)
-
-
-def _plain(upstream: torch.Tensor, value: torch.Tensor) -> bool:
-    """Whether a backward is one of tensors alike, of which nothing is differentiated."""
-    return (
-        upstream.dtype == value.dtype
-        and upstream.shape == value.shape
-        and not torch.is_grad_enabled()
-        and not torch._C._functorch.is_legacy_batchedtensor(upstream)
-        and not torch._C._are_functorch_transforms_active()
-        and not torch.compiler.is_compiling()
-    )
 
 
 def draws_of(seed: int, choice: int, draw: int, device: torch.device) -> torch.Generator:

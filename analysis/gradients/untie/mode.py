@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -57,6 +58,8 @@ def _outside_transforms(function: Callable[[], Any]) -> Any:
         return fresh.submit(function).result()
 
 
+_PLAIN = (bool, int, float, str, type(None))
+
 # Where no gradient is wanted these run one fused kernel, whose last bits differ, unless a mode stands by.
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
@@ -72,6 +75,8 @@ class Plan:
         ledger: what was done.
         by_module: whether a rule is for a module class.
         only: the code outside of which nothing is replaced, where the model is a plain callable.
+        met: the backward of a call met before, by function, module and named arguments: where there are no others, they
+            are plain values, nothing is overwritten, and no noise is drawn.
     """
 
     rules: Mapping[Any, Rule]
@@ -80,6 +85,7 @@ class Plan:
     ledger: Ledger
     by_module: bool = False
     only: CodeType | None = None
+    met: dict[tuple[Any, ...], Backward] = field(default_factory=dict)
 
 
 class Replacing(TorchFunctionMode):
@@ -131,6 +137,14 @@ class Replacing(TorchFunctionMode):
         known = self._table.get(func)
         if known is None or self._cut:
             return func(*args, **kwargs) if kwargs else func(*args)
+        if len(args) == 1 and args[0].__class__ is torch.Tensor:
+            here = self.modules[-1] if self.modules else None
+            backward = self._plan.met.get((func, here, tuple(kwargs.items()) if kwargs else ()))
+            if backward is not None and args[0].is_floating_point():
+                if not self._recomputing:
+                    backward.tally.forward += 1
+                u = kept(args[0]) if backward.needs_preactivation else args[0]
+                return apply(u, None, partial(func, **kwargs) if kwargs else func, backward)
         kwargs = dict(kwargs) if kwargs else {}
         if not args:  # the input came by name
             args = tuple(kwargs.pop(key) for key in ("input", "self") if key in kwargs)
@@ -170,9 +184,14 @@ class Replacing(TorchFunctionMode):
         kwargs: dict[str, Any],
     ) -> torch.Tensor:
         func, in_place = entry.operation.function, entry.in_place(rest, kwargs)
-        backward = self._backward(self.modules[-1] if self.modules else None, func, rule, parameters)
-        # The native operation may save its output instead of its input, and then allows the input to change afterwards.
-        u = given.clone() if backward.needs_preactivation else given
+        here = self.modules[-1] if self.modules else None
+        backward = self._backward(here, func, rule, parameters)
+        if not (in_place or rest or self._plan.only or any(each.random for each in backward.factors)):
+            if all(isinstance(each, _PLAIN) for each in kwargs.values()):
+                self._plan.met[func, here, tuple(kwargs.items())] = backward
+        u = given
+        if backward.needs_preactivation:
+            u = given.clone() if in_place else kept(given)
         value = kwargs.pop("values", rest[0] if rest else None)
         if isinstance(value, torch.Tensor):  # Heaviside's value at zero, which may broadcast
             value, rest = value.detach(), rest[1:]
@@ -255,6 +274,30 @@ class Replacing(TorchFunctionMode):
         backward = self._backward(module, type(module), cut.rule, {})
         result = apply(cut.preactivation, output, _second, backward)
         return cut.given.copy_(result) if output is cut.inner else result
+
+
+def kept(given: torch.Tensor) -> torch.Tensor:
+    """A copy of a preactivation on the graph, for the backward.
+
+    The native operation may save its output instead of its input, and then allows the input to change afterwards. On a
+    CPU a large one is copied only when it changes: a pass over memory less, and a tensor less in it. A part of a larger
+    tensor is copied at once, so that it does not keep the whole.
+    """
+    if (
+        given.numel() >= _LARGE
+        and given.is_cpu
+        and given.__class__ is torch.Tensor
+        and not torch._C._are_functorch_transforms_active()
+        and given.untyped_storage().nbytes() == given.numel() * given.itemsize
+    ):
+        try:
+            return torch._lazy_clone(given)
+        except RuntimeError:  # memory that is not torch's own, e.g. NumPy's
+            pass
+    return given.clone()
+
+
+_LARGE = 1 << 13  # entries
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ...errors import Refused
 from .calculus.rewriting import derivative
 from .numerics.draws import draw
 from .numerics.plans import choose
-from .numerics.window import windowed
+from .numerics.window import times
 from .steps.writer import noise_of
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -86,21 +86,29 @@ def product(
     Raises:
         Refused: as in `evaluate`.
     """
-    alike = upstream.dtype == preactivation.dtype and upstream.shape == preactivation.shape
-    # A batched backward (is_grads_batched) is no transform of torch.func, and forbids what works in place.
-    if (
-        not alike
-        or torch._C._functorch.is_legacy_batchedtensor(upstream)
-        or preactivation.dtype not in _DTYPES
-        or torch.is_grad_enabled()
-        or _transformed()
-    ):
+    if not at_once(preactivation, upstream):
         factor: torch.Tensor = evaluate(formula, preactivation, generator=generator)
         return (upstream * factor).to(preactivation.dtype)
-    noise = _drawn(preactivation, noise_of(formula), generator)
-    if not noise and (found := windowed(formula, preactivation, upstream)) is not None:
-        return found
-    return choose(formula, preactivation.dtype).plan.times(upstream, preactivation, *noise)
+    if noise := noise_of(formula):
+        return choose(formula, preactivation.dtype).plan.times(
+            upstream, preactivation, *_drawn(preactivation, noise, generator)
+        )
+    return times(formula, preactivation, upstream)
+
+
+def at_once(tensor: torch.Tensor, upstream: torch.Tensor) -> bool:
+    """Whether an upstream gradient is alike a tensor, and nothing is recorded or batched: then it may be worked on in
+    place. A batched backward (is_grads_batched) is no transform of ``torch.func``, and forbids that all the same.
+    """
+    dtype = tensor.dtype
+    return (
+        upstream.dtype is dtype
+        and dtype in _DTYPES
+        and upstream.shape == tensor.shape
+        and not torch.is_grad_enabled()
+        and not torch._C._functorch.is_legacy_batchedtensor(upstream)
+        and not _transformed()
+    )
 
 
 def _transformed() -> bool:

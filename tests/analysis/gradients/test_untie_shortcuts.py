@@ -7,9 +7,10 @@ import pytest
 import torch
 from downslope.analysis.surrogates.formula.evaluation import product
 from downslope.analysis.surrogates.formula.numerics import window
+from downslope.analysis.surrogates.lookup import surrogate as find_surrogate
 from torch import nn
 
-WINDOWED = ["rectangle", "triangle", "relu_derivative"]
+WINDOWED = ["rectangle", "clipped", "relu_derivative", "rectangle(height=0.3)", "dspike"]
 SHAPE = (40, 1000)  # large enough for a cut-off of what is no number
 
 
@@ -34,26 +35,30 @@ def test_tied_has_the_bits_of_the_native_gradient(name: str, module: nn.Module) 
 
 @pytest.mark.parametrize("name", WINDOWED)
 def test_a_window_has_the_values_of_the_formula(name: str) -> None:
-    u, upstream, formula = preactivations(), preactivations().flip(0), ds.SURROGATES[name].formula
+    u, upstream, surrogate = preactivations(), preactivations().flip(0), find_surrogate(name)
+    end = surrogate.formula.args[0][1].rhs if name != "relu_derivative" else 0
+    u.view(-1)[:3] = torch.nextafter(torch.tensor(float(end)), torch.tensor([-9.0, float(end), 9.0]))
     kept = upstream.clone()
     with torch.no_grad():
-        assert torch.equal(product(formula, u, upstream), ds.SURROGATES[name](u) * upstream)
+        assert torch.equal(product(surrogate.formula, u, upstream), surrogate(u) * upstream)
+        assert window._cut(surrogate.formula, u.dtype) is not None
     assert torch.equal(upstream, kept)
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("name", WINDOWED)
 def test_a_window_hides_no_number_that_is_not_finite(name: str, bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    formula = ds.SURROGATES[name].formula
+    surrogate = find_surrogate(name)
+    formula = surrogate.formula
     for where in ("u", "upstream"):
         u, upstream = preactivations(), preactivations().flip(0)
         u[0, 0] = -5.0  # outside: psi is 0 there
         (u if where == "u" else upstream)[0, 0] = bad
-        right = ds.SURROGATES[name](u) * upstream
+        right = surrogate(u) * upstream
         with torch.no_grad():
             found = product(formula, u, upstream)
             torch.testing.assert_close(found, right, rtol=0, atol=0, equal_nan=True)
-            with monkeypatch.context() as patch:  # without the look at the sums it would
+            with monkeypatch.context() as patch:  # without the look at the inner product it would
                 patch.setattr(window.math, "isfinite", lambda _: True)
                 blind = product(formula, u, upstream)
         if where == "upstream":

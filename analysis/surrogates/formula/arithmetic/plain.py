@@ -110,6 +110,17 @@ _ROUNDED_ONCE: dict[str, Callable[..., Any]] = {
     "negated": torch.logical_not,
 }
 
+OVERWRITING: dict[Any, tuple[Callable[..., Tensor], ...]] = {
+    operator.add: (Tensor.add_, lambda x, y: y.add_(x)),
+    operator.sub: (Tensor.sub_, lambda x, y: y.neg_().add_(x)),
+    operator.mul: (Tensor.mul_, lambda x, y: y.mul_(x)),
+    operator.neg: (Tensor.neg_,),
+    _maximum: (lambda x, y: x.clamp_min_(y), lambda x, y: y.clamp_min_(x)),
+    _minimum: (lambda x, y: x.clamp_max_(y), lambda x, y: y.clamp_max_(x)),
+    **{getattr(torch, name): (getattr(torch, f"{name}_"),) for name in ("abs", "sqrt", "exp", "expm1", "tanh", "erf")},
+}
+"""The same values, written over the argument that is not used again; the other is a number."""
+
 SAME_EVERYWHERE = {*_ROUNDED_ONCE, "number", "compare", "choose"}
 """Operations that every IEEE machine rounds in the same way."""
 

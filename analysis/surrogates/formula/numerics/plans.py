@@ -29,8 +29,11 @@ from .draws import draw
 LIMITS = {torch.float64: 2.5, torch.float32: 1.5, torch.bfloat16: 0.5, torch.float16: 0.5}
 """Units in the last place that a plan may be off the rounded right value at the probe's points."""
 
-# Entries of so many bytes that are worked on at a time: 96 KiB, as for 128 KiB malloc may ask the system each time.
-_PARTS = {8: 12 << 10, 4: 24 << 10, 2: 48 << 10}
+_PARTS = {8: 48 << 10, 4: 96 << 10, 2: 192 << 10}
+"""Entries of so many bytes that are worked on at a time: 384 KiB, as a core has about 1 MiB of its own."""
+_WHOLE = 1 << 62
+"""A plan that makes no tensor but its value goes at once: parts would only put another beside it."""
+
 _WITHIN = 2.0**-20  # of the dtype's largest number
 _EXCEPTIONS = 3  # so many single inputs may be looked up, e.g. 0 for sin(u) / u
 
@@ -99,7 +102,8 @@ def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
     for rung, plan, variants in _rungs(list(dict.fromkeys((first, *codes))), dtype):
         for variant in variants(plan, points, noise, right):
             if bool(near(variant(points, *noise), right).all()):
-                return Choice(rung, InParts(variant, _PARTS[dtype.itemsize if rung == "plain" else 8]))
+                lean = rung == "plain" and isinstance(variant, InOneDtype) and variant.lean
+                return Choice(rung, InParts(variant, _WHOLE if lean else _PARTS[dtype.itemsize if rung == "plain" else 8]))
     if dtype.itemsize == 2 and not noise:
         return Choice("table", InParts(_in_table(right), _PARTS[2]))
     right_values = partial(accurate.values, formula, dtype)
@@ -137,38 +141,48 @@ def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Itera
     for code in codes:
         try:
             if any(step.operation == "compare" for step in code.steps):
-                run = code.bind(partial(masked.arithmetic, dtype=dtype))
+                branchless = partial(masked.arithmetic, dtype=dtype)
+                run = code.bind(branchless, plain.OVERWRITING)
                 for within, guarded in product((False, True), (False, True)):
-                    yield rung, _in_one_dtype(run, dtype, guarded, within), _as_it_is
-            run = code.bind(partial(plain.arithmetic, dtype=dtype))
+                    yield rung, InOneDtype(run, dtype, guarded, within), _as_it_is
+            arithmetic = partial(plain.arithmetic, dtype=dtype)
+            run = code.bind(arithmetic, plain.OVERWRITING)
             if code.steps and code.steps[-1].operation != "number":  # else the value is an input, or no tensor
-                yield rung, _in_one_dtype(run, dtype, guarded=False), _as_it_is
-            yield rung, _in_one_dtype(run, dtype), _variants
+                lean = code.in_one_tensor(arithmetic, plain.OVERWRITING)
+                yield rung, InOneDtype(run, dtype, guarded=False, lean=lean), _as_it_is
+            yield rung, InOneDtype(run, dtype), _variants
         except plain.Unfit:
             continue
 
 
-def _in_one_dtype(
-    run: Callable[[Sequence[Any]], Any], dtype: torch.dtype, guarded: bool = True, within: bool = False
-) -> Plan:
-    """A bound program.
+@dataclass(frozen=True)
+class InOneDtype:
+    """A bound program as a plan.
 
-    Args:
-        run: it.
+    Attributes:
+        run: the program.
         dtype: what it works in.
         guarded: whether NaN is put in where u is NaN.
         within: whether u is first brought within a reach where it can be doubled twenty times without overflow.
+        lean: whether it makes no tensor but its value.
     """
-    reach = torch.finfo(dtype).max * _WITHIN
 
-    def plan(u: Tensor, *noise: Tensor) -> Tensor:
-        given = u if u.dtype is dtype else u.to(dtype)
-        value = run([given.clamp(-reach, reach) if within else given, *(number.to(dtype) for number in noise)])
+    run: Callable[[Sequence[Any]], Any]
+    dtype: torch.dtype
+    guarded: bool = True
+    within: bool = False
+    lean: bool = False
+
+    def __call__(self, u: Tensor, *noise: Tensor) -> Tensor:
+        """The values."""
+        given = u if u.dtype is self.dtype else u.to(self.dtype)
+        if self.within:
+            reach = torch.finfo(self.dtype).max * _WITHIN
+            given = given.clamp(-reach, reach)
+        value = self.run([given, *(number.to(self.dtype) for number in noise)] if noise else (given,))
         if value.__class__ is Tensor and value.dtype is not u.dtype:
             value = value.to(u.dtype)
-        return torch.clamp(u, value, value) if guarded else value
-
-    return plan
+        return torch.clamp(u, value, value) if self.guarded else value
 
 
 def _in_pairs(code: Program) -> Plan:

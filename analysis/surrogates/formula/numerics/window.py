@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import sympy as sp
 import torch
 from sympy.stats.rv import RandomSymbol
 from torch import Tensor
 
+from ..steps.forms import positive_part
 from ..steps.writer import noise_of
 from .plans import choose
 
@@ -54,12 +56,6 @@ class Window:
         """Whether what stands inside is a random symbol and nothing else."""
         return isinstance(self.inner, RandomSymbol)
 
-    def inside(self, upstream: Tensor, u: Tensor) -> Tensor:
-        """The upstream gradient times what stands inside, everywhere; itself where that is 1."""
-        if not self.inner.is_number:
-            return choose(self.inner, u.dtype).plan.plan(u).mul_(upstream)
-        return upstream if self.inner == 1 else upstream * float(self.inner)
-
     def times(self, upstream: Tensor, u: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """The upstream gradient times the formula, written over it.
 
@@ -82,31 +78,61 @@ class Window:
         return _aten.hardtanh_backward.grad_input(upstream, u, below, above, grad_input=upstream)  # type: ignore[no-any-return]
 
 
-def windowed(formula: sp.Expr, u: Tensor, upstream: Tensor) -> Tensor | None:
-    """The upstream gradient times a formula without noise, on a CPU; ``None`` where another way is faster, or where a
-    number is not finite: the cut would put 0 where a product has NaN.
+class _Cut(NamedTuple):
+    """A window in a dtype."""
+
+    factor: float | None  # what stands inside, where it is a number
+    inner: sp.Expr
+    low: float
+    high: float | None
+
+
+def times(formula: sp.Expr, u: Tensor, upstream: Tensor) -> Tensor:
+    """The upstream gradient, of u's shape and dtype, times a formula without noise.
 
     >>> from downslope import SURROGATES
-    >>> windowed(SURROGATES["rectangle"].formula, torch.tensor([-1.0, 0.1, 1.0]), torch.tensor([2.0, 3.0, 4.0]))
+    >>> times(SURROGATES["rectangle"].formula, torch.tensor([-1.0, 0.1, 1.0]), torch.tensor([2.0, 3.0, 4.0]))
     tensor([0., 3., 0.])
     """
-    window = split(formula)
-    if window.low is None or u.device.type != "cpu" or u.itemsize < 4:
-        return None
-    if not window.inner.is_number and not _PAYS[0] <= u.numel() <= _PAYS[1]:
-        return None
-    if not (u.is_contiguous() and upstream.is_contiguous()):
-        return None
-    if not math.isfinite(u.sum() + upstream.sum()):  # finite numbers may overflow: that costs time and no figure
-        return None
-    low, high = _bounds(window, u.dtype)
-    inside = window.inside(upstream, u)
-    into = {} if inside is upstream else {"grad_input": inside}
+    dtype = u.dtype
+    cut = _cut(formula, dtype)
+    if (
+        cut is None
+        or not (u.is_cpu and u.is_contiguous() and upstream.is_contiguous())
+        or (cut.factor is None and not _PAYS[0] <= u.numel() <= _PAYS[1])
+        or not _finite(u, upstream)
+    ):
+        return choose(formula, dtype).plan.times(upstream, u)
+    factor, inner, low, high = cut
+    if factor == 1:
+        if high is None:
+            return _aten.threshold_backward.default(upstream, u, low)  # type: ignore[no-any-return]
+        return _aten.hardtanh_backward.default(upstream, u, low, high)  # type: ignore[no-any-return]
+    inside = choose(inner, dtype).plan.plan(u).mul_(upstream) if factor is None else upstream * factor
     if high is None:
-        cut = _aten.threshold_backward.grad_input if into else _aten.threshold_backward
-        return cut(inside, u, low, **into)  # type: ignore[no-any-return]
-    cut = _aten.hardtanh_backward.grad_input if into else _aten.hardtanh_backward
-    return cut(inside, u, low, high, **into)  # type: ignore[no-any-return]
+        return _aten.threshold_backward.grad_input(inside, u, low, grad_input=inside)  # type: ignore[no-any-return]
+    return _aten.hardtanh_backward.grad_input(inside, u, low, high, grad_input=inside)  # type: ignore[no-any-return]
+
+
+def _finite(u: Tensor, upstream: Tensor) -> bool:
+    """Whether all numbers are finite; else a cut would put 0 where a product has NaN.
+
+    A number that is not finite leaves the inner product without one, and the product reads both tensors once; finite
+    numbers may overflow in it: that costs time and no figure.
+    """
+    return math.isfinite(u.view(-1).dot(upstream.view(-1)).item())
+
+
+@lru_cache(maxsize=512)
+def _cut(formula: sp.Expr, dtype: torch.dtype) -> _Cut | None:
+    """The window of a formula in a dtype; ``None`` where it has none, or another way is faster."""
+    window = split(formula)
+    if window.low is None or dtype.itemsize < 4 or noise_of(formula):
+        return None
+    if positive_part(formula) is not formula:  # one of the plans is as short, and needs no look at the numbers
+        return None
+    factor = float(window.inner) if window.inner.is_number else None
+    return _Cut(factor, window.inner, *_bounds(window, dtype))
 
 
 @lru_cache(maxsize=256)
