@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import Refused
 from .untie.function import Selector
@@ -38,10 +38,14 @@ class Observation:
     Attributes:
         order: the modules, in the order in which they were first entered.
         activations: how often each activation of the catalogue was called, in the order of the first calls.
+        calls: where asked for, each call of a module without children, with the one tensor that it was given.
+        output: where asked for, what the forward returned.
     """
 
     order: tuple[nn.Module, ...]
     activations: Counter[str]
+    calls: tuple[tuple[nn.Module, Tensor], ...] = ()
+    output: Any = None
 
     def asked(self, activations: Sequence[Any] | None, caller: str) -> list[Any]:
         """What is to be untied: what the caller was given, or else every activation that ran.
@@ -66,29 +70,33 @@ class Observation:
 class _Observing(Replacing):
     """A run that replaces nothing and notes the modules."""
 
-    def __init__(self, *args: Any, order: dict[nn.Module, None]) -> None:
+    def __init__(self, *args: Any, order: dict[nn.Module, None], calls: list[tuple[nn.Module, Tensor]] | None) -> None:
         super().__init__(*args)
         self.attentive = True
         self._order = order
+        self._calls = calls
 
     def enter(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Notes the module."""
+        """Notes the module, and its input: a copy where the module writes over it."""
         self._order.setdefault(module)
+        if self._calls is not None and not module._modules and len(args) == 1 and isinstance(args[0], Tensor):
+            self._calls.append((module, args[0].clone() if getattr(module, "inplace", False) else args[0]))
         return None
 
 
-def observe(model: nn.Module, forward: Callable[[], Any]) -> Observation:
-    """Runs the forward once, as it is, without a graph."""
+def observe(model: nn.Module, forward: Callable[[], Any], *, keep: bool = False) -> Observation:
+    """Runs the forward once, as it is, without a graph; ``keep``: with the modules' inputs and the output."""
     order: dict[nn.Module, None] = {}
+    calls: list[tuple[nn.Module, Tensor]] | None = [] if keep else None
     ledger = Ledger(model)
     plan = Plan({}, known([]), Selector(1), ledger)
 
     def begin(recomputing: bool) -> Replacing:
-        return _Observing(plan, torch.default_generator, recomputing, None, lambda *_: None, order=order)
+        return _Observing(plan, torch.default_generator, recomputing, None, lambda *_: None, order=order, calls=calls)
 
     with Watch(model, begin), torch.no_grad():
-        forward()
-    return Observation(tuple(order), ledger.native)
+        output = forward()
+    return Observation(tuple(order), ledger.native, tuple(calls or ()), output if keep else None)
 
 
 def layers(model: nn.Module, order: Sequence[nn.Module]) -> tuple[Layer, ...]:

@@ -1,7 +1,7 @@
 """`measure`: the gradients of surrogates on a network and a batch, layer by layer, as a tidy table.
 
 The exact reference is torch's own gradient of the untouched model, which takes no path through this project; the
-surrogates share one more forward, and its loss must be the reference's to the last bit. Where the model is a chain
+surrogates share one other forward, and its loss must be the reference's to the last bit. Where the model is a chain
 their gradients come stacked, else replayed one by one; where signs are not asked for, a chain's gradients are not even
 formed.
 """
@@ -18,13 +18,13 @@ from ..errors import Refused
 from .chains.metrics import unsigned
 from .deviation import Deviation
 from .inputs import untouched
-from .layers import layers, observe
+from .layers import layers
 from .measuring.choice import Given, count, seeded
 from .measuring.choice import surrogates as chosen_from
 from .measuring.rows import columns, compare, frame, places
 from .measuring.setting import Loss, Setting
 from .measuring.taking import native as natively
-from .measuring.ways import CHAIN, Metrics, backwards, metrics
+from .measuring.ways import CHAIN, Metrics, backwards, metrics, observed
 from .per_sample.measurement import per_sample
 from .references import REFERENCES
 from .references.reference import Exact, Numbers, Reference, named
@@ -193,14 +193,14 @@ def _formed(
     draws: int,
 ) -> _Compared:
     """By the gradients, with any reference."""
-    observation = observe(setting.model, setting.output)
+    observation = observed(setting)
     keys = list(observation.activations) if activations is None else list(activations)
     if not keys:
         raise Refused(f"measure(model=...): {observation.nothing()}")
     native = natively(setting, observation, again)
     judge = against.prepare(native)
     of_layer = layers(setting.model, observation.order)
-    with backwards(native, {key: list(chosen.values()) for key in keys}, seed, draws) as found:
+    with backwards(native, {key: list(chosen.values()) for key in keys}, seed, draws, observation) as found:
         compared = [
             (choice, *each)
             for choice, gradients in (list(found.gradients) if judge.reruns else found.gradients)

@@ -15,8 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-_BLOCK = 1 << 15
-"""Entries a block and thread; torch shares no smaller one among threads."""
+_BLOCK = 1 << 16
+"""Entries a block and thread: so few that it stays in the cache, and enough to make up for the calls."""
 _LARGEST = 1 << 24
 """Entries of a block at most: up to here a float32 counts, and one block is enough for a GPU."""
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...errors import Refused
 from ...surrogates.activations import ACTIVATIONS
 from ..deviation import Deviation
+from ..layers import Observation
 from ..untie.matching import Rule, rules
 from ..untie.untied import Choice
 from . import metrics
@@ -49,6 +50,7 @@ def gradients(
     draws: int = 1,
     generator: torch.Generator | None = None,
     known: Sequence[Tensor | None] = (),
+    ran: Observation | None = None,
 ) -> Iterator[tuple[Choice, tuple[Tensor | None, ...]]] | None:
     """What ``untie(model, replacements, generator).replay`` yields, to rounding and at the same draws.
 
@@ -62,6 +64,7 @@ def gradients(
         generator: of the draws, moved on as `untie` moves it.
         known: torch's own gradient by each of ``parameters``, where it is at hand. It is every surrogate's, to the bit,
             for the layers that no untied activation follows.
+        ran: the model's own forward on this batch, with the inputs kept, where it is at hand: there is no other then.
 
     Returns:
         (choice, gradients) one after the other, in the order of ``replay``; ``None`` where the model is no chain or the
@@ -70,7 +73,7 @@ def gradients(
     Raises:
         Refused: ``draws`` is below 1, or a name is unknown.
     """
-    begun = _begin(model, loss, batch, replacements, draws, generator, {id(each) for each in parameters})
+    begun = _begin(model, loss, batch, replacements, draws, generator, {id(each) for each in parameters}, ran)
     return None if begun is None else _gradients(begun, parameters, known)
 
 
@@ -82,6 +85,7 @@ def deviations(
     *,
     draws: int = 1,
     generator: torch.Generator | None = None,
+    ran: Observation | None = None,
 ) -> Iterator[Found] | None:
     """How far each surrogate's gradient deviates from the exact one, without forming it where that is cheaper.
 
@@ -98,7 +102,7 @@ def deviations(
     [0.0, 0.0]
     """
     wanted = {id(parameter) for parameter in model.parameters()}
-    begun = _begin(model, loss, batch, replacements, draws, generator, wanted)
+    begun = _begin(model, loss, batch, replacements, draws, generator, wanted, ran)
     return None if begun is None else _deviations(begun)
 
 
@@ -129,6 +133,7 @@ def _begin(
     draws: int,
     generator: torch.Generator | None,
     wanted: set[int],
+    ran: Observation | None,
 ) -> _Begun | None:
     if draws < 1:
         raise Refused(f"draws={draws}: at least one draw of each random surrogate is needed.")
@@ -136,12 +141,12 @@ def _begin(
     x, y = batch
     if stages is None or not isinstance(x, Tensor) or x.requires_grad or torch.is_autocast_enabled(x.device.type):
         return None
-    ran = {stage.activation for stage in stages if isinstance(stage, Activating)}
-    if any(ACTIVATIONS.get(rule.key) is not rule.target or rule.key not in ran for rule in asked):
+    called = {stage.activation for stage in stages if isinstance(stage, Activating)}
+    if any(ACTIVATIONS.get(rule.key) is not rule.target or rule.key not in called for rule in asked):
         return None
     owned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     layers = trained(stages, wanted & {id(parameter) for parameter in owned})
-    values = inputs(stages, x)
+    values = inputs(stages, x if ran is None else ran)
     if values is None or not layers or any(value.dtype not in (torch.float32, torch.float64) for value in values):
         return None
     with torch.enable_grad():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ... import products
+from ..layers import Observation
 from .factors import Member, Place, drawn, multiplied
 from .stages import Activating, Layer, Stage
 
@@ -69,8 +70,19 @@ class Sums:
         return next((len(part) for part in (self.weight, self.bias) if part is not None), 1)
 
 
-def inputs(stages: Sequence[Stage], x: Tensor) -> list[Tensor] | None:
-    """The input of each stage and the output; ``None`` where a shape makes a stage something else."""
+def inputs(stages: Sequence[Stage], x: Tensor | Observation) -> list[Tensor] | None:
+    """The input of each stage and the output; ``None`` where a shape makes a stage something else.
+
+    Args:
+        stages: of the chain.
+        x: the batch; or what the model's own forward ran, with the inputs kept, which spares another forward.
+    """
+    if isinstance(x, Observation):
+        if [module for module, _ in x.calls] != [stage.module for stage in stages] or not isinstance(x.output, Tensor):
+            return None
+        seen = [value for _, value in x.calls]
+        fitting = all(stage.fits(value) for stage, value in zip(stages, seen, strict=True))
+        return [*seen, x.output] if fitting else None
     values = [x]
     with torch.no_grad():
         for stage in stages:

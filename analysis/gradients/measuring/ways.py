@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import chains
+from ..chains import structure
 from ..chains.deviations import Found
 from ..inputs import scalar
 from ..layers import Observation, observe
@@ -24,6 +25,11 @@ from .setting import Gradients, Setting
 from .taking import Native, same
 
 CHAIN, REPLAY = "chain", "replay"
+
+
+def observed(setting: Setting) -> Observation:
+    """The model's own forward; its inputs are kept where a chain can go on from them."""
+    return observe(setting.model, setting.output, keep=_chained(setting))
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,9 @@ class Backwards:
 
 
 @contextmanager
-def backwards(native: Native, replaced: Mapping[Any, Any], seed: int, draws: int) -> Iterator[Backwards]:
+def backwards(
+    native: Native, replaced: Mapping[Any, Any], seed: int, draws: int, ran: Observation
+) -> Iterator[Backwards]:
     """The gradients of the surrogates by the trained parameters; while the block is open.
 
     Args:
@@ -52,6 +60,7 @@ def backwards(native: Native, replaced: Mapping[Any, Any], seed: int, draws: int
         replaced: as for `untie`.
         seed: of the draws.
         draws: of each random surrogate.
+        ran: the model's forward, by `observed`.
 
     Raises:
         Refused: the forward has a state of its own; as `untie`.
@@ -73,6 +82,7 @@ def backwards(native: Native, replaced: Mapping[Any, Any], seed: int, draws: int
             draws=draws,
             generator=torch.Generator().manual_seed(seed),
             known=known,
+            ran=ran,
         )
     if stacked is not None and loss.value == native.loss:
         yield Backwards(CHAIN, _joined(replaced), (), stacked)
@@ -122,22 +132,27 @@ def metrics(
     Raises:
         Refused: the loss is no finite scalar.
     """
-    if not isinstance(setting.x, Tensor):
+    if not _chained(setting):
         return None
     again()
-    outputs: list[Any] = []
-    observation = observe(setting.model, lambda: outputs.append(setting.output()))
+    observation = observed(setting)
     replaced = {key: list(chosen) for key in (observation.activations if keys is None else keys)}
     if not replaced or not FLAT.isdisjoint(observation.activations):
         return None
     with torch.no_grad():
-        value = float(scalar(setting.loss(outputs.pop(), setting.y), setting.caller))
+        output = observation.output.clone() if isinstance(observation.output, Tensor) else observation.output
+        value = float(scalar(setting.loss(output, setting.y), setting.caller))
     again()
     loss, generator = _Heard(setting), torch.Generator().manual_seed(seed)
-    found = chains.deviations(setting.model, loss, (setting.x, setting.y), replaced, draws=draws, generator=generator)
+    batch = setting.x, setting.y
+    found = chains.deviations(setting.model, loss, batch, replaced, draws=draws, generator=generator, ran=observation)
     if found is None or loss.value != value:
         return None
     return Metrics(observation, _joined(replaced), value, found)
+
+
+def _chained(setting: Setting) -> bool:
+    return isinstance(setting.x, Tensor) and structure.chain(setting.model) is not None
 
 
 class _Heard:

@@ -10,10 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from downslope.analysis.errors import Refused
-from downslope.analysis.gradients import chains
+from downslope.analysis.gradients import chains, layers
 from downslope.analysis.gradients.chains import walk
 from downslope.analysis.gradients.measuring import ways
 from downslope.analysis.gradients.measuring.observing import Measuring
+from downslope.analysis.gradients.measuring.setting import Setting
 from torch import nn
 
 NUMBERS = ["cosine", "angle_degrees", "log10_magnitude_ratio", "directional_derivative"]
@@ -225,3 +226,45 @@ def test_measuring_may_leave_the_signs_out() -> None:
         pass
     assert observed.table.attrs["way"] == ["chain"]
     assert observed.table[SIGNS].isna().all(axis=None)
+
+
+def overwriting() -> tuple[nn.Sequential, Batch]:
+    """Modules that write over their input, one that runs twice, and one that hands its input on."""
+    torch.manual_seed(0)
+    twice = nn.ReLU(inplace=True)
+    model = nn.Sequential(
+        *(nn.Linear(9, 8), nn.Identity(), twice, nn.Sequential(nn.Linear(8, 7), twice), nn.Flatten()),
+        *(nn.Linear(7, 7), nn.LeakyReLU(0.1, inplace=True), nn.Linear(7, 3)),
+    )
+    return model.double(), (torch.randn(6, 9).double(), torch.randint(3, (6,)))
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_chain_goes_on_from_the_inputs_of_the_models_own_forward(
+    monkeypatch: pytest.MonkeyPatch, signs: bool
+) -> None:
+    model, batch = overwriting()
+    replayed = table(NoChain(*model), batch, signs=signs)
+    runs: list[None] = []
+    right = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: (runs.append(None), right(self, x))[1])
+    stacked = table(model, batch, signs=signs)
+    assert len(runs) == 4 * (2 if signs else 1)  # with signs, torch's own gradient has a forward of its own
+    assert stacked.attrs["way"] == "chain"
+    assert_same(stacked, replayed, signs=signs)
+
+    def overwritten(self: layers._Observing, module: nn.Module, args: tuple[torch.Tensor]) -> None:
+        self._order.setdefault(module)
+        self._calls.extend([] if module._modules else [(module, args[0])])
+
+    monkeypatch.setattr(layers._Observing, "enter", overwritten)
+    with pytest.raises(AssertionError):
+        assert_same(table(model, batch, signs=signs), replayed, signs=signs)
+
+
+def test_inputs_are_kept_of_a_chain_alone() -> None:
+    model, (x, y) = overwriting()
+    for each, kept in ((model, 9), (NoChain(*model), 0)):
+        observation = ways.observed(Setting.of(each, F.cross_entropy, (x, y), "measure"))
+        assert len(observation.calls) == kept
+        assert (observation.output is not None) == bool(kept)
