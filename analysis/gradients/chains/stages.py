@@ -113,8 +113,9 @@ class Activating(Stage):
     def derivative(self, u: Tensor) -> Tensor:
         """torch's own derivative at the preactivation."""
         with torch.enable_grad():
-            leaf = u.detach().clone().requires_grad_()
-            (slope,) = torch.autograd.grad(self.forward(leaf).sum(), leaf)
+            leaf = u.detach().requires_grad_()
+            value = self.forward(leaf)
+            (slope,) = torch.autograd.grad(value, leaf, value.new_ones(()).expand_as(value))
         return slope
 
 

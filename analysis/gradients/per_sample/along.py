@@ -23,7 +23,7 @@ from ..measuring.setting import Setting
 from ..references.steps import FLAT
 from ..untie.matching import rules
 from .maps.map import windows
-from .maps.products import Products, beside, numbers, products
+from .maps.products import Products, beside, numbers, prefers_pairs, products
 from .maps.units import BUDGET
 
 _SAMPLES = 256
@@ -103,30 +103,66 @@ class Chain:
     ) -> list[tuple[str, Products]]:
         """The products of one layer and some samples after another, the first member's against the others'."""
         last = min(index for index, stage in enumerate(self.stages) if stage.path in layers)
-        steps = list(zip(self.stages, self._inputs, strict=True))[last:]
+        steps = list(zip(self.stages, self._inputs, strict=True))[: last - 1 if last else None : -1]
         random = {stage.path: drawn(group, found[stage.path], u) for stage, u in steps if stage.path in found}
-        size = max(1, min(_SAMPLES, _ENTRIES // (max(x[0].numel() for _, x in steps) * len(group))))
-        shapes = [shape for stage, x in steps for shape in _shapes(stage, x[:size], len(group))]
+        sizes = _sizes([x for _, x in steps], len(group))
+        shapes = [
+            shape
+            for (stage, x), (_, y), size in zip(steps, [(None, derivative), *steps], sizes, strict=False)
+            if isinstance(stage, Layer)
+            for shape in _shapes(stage, x[:size], y[:1], len(group))
+        ]
         listed = []
+
+        def back(error: Tensor, at: int, start: int) -> None:
+            """From the stage at this place on, for the samples from ``start`` on that the signals are of."""
+            for place in range(at, len(steps)):
+                if len(error) > sizes[place]:
+                    for first in range(0, len(error), sizes[place]):
+                        back(error[first : first + sizes[place]], place, start + first)
+                    return
+                stage, part = steps[place][0], slice(start, start + len(error))
+                x = steps[place][1][part]
+                if stage.path in layers:
+                    listed.append((stage.path, _compared(layers[stage.path], x, error, len(group) - 1)))
+                if place == len(steps) - 1:
+                    return
+                if isinstance(stage, Activating):
+                    here = {member: psi[part] for member, psi in random.get(stage.path, {}).items()}
+                    error = multiplied(error, x, group, stage, found.get(stage.path), here)
+                else:
+                    error = stage.back(error, x)
+
         with faster.allowed(faster.faster(shapes, derivative.device, derivative.dtype)):
-            for start in range(0, len(derivative), size):
-                part = slice(start, start + size)
-                error = derivative[part].unsqueeze(1)
-                for stage, x in reversed([(stage, x[part]) for stage, x in steps]):
-                    if stage.path in layers:
-                        listed.append((stage.path, _compared(layers[stage.path], x, error, len(group) - 1)))
-                    if stage is self.stages[last]:
-                        break
-                    if isinstance(stage, Activating):
-                        here = {member: psi[part] for member, psi in random.get(stage.path, {}).items()}
-                        error = multiplied(error, x, group, stage, found.get(stage.path), here)
-                    else:
-                        error = stage.back(error, x)
+            back(derivative.unsqueeze(1), 0, 0)
         return listed
 
 
-def _shapes(stage: Stage, x: Tensor, many: int) -> list[faster.Shape]:
-    return stage.products(x, many) if isinstance(stage, Layer) else []
+def _sizes(values: Sequence[Tensor], many: int) -> list[int]:
+    """How many samples go through each stage at once, by its input's width: the further down, the fewer."""
+    found, size = [], min(_SAMPLES, len(values[0]))
+    for x in values:
+        most = max(1, _ENTRIES // (x[0].numel() * many))
+        size = min(size, -(-size // -(-size // most)))
+        found.append(size)
+    return found
+
+
+def _shapes(layer: Layer, x: Tensor, y: Tensor, many: int) -> list[faster.Shape]:
+    """Of all matrix products at a layer with the input x, y for one sample, and so many signals."""
+    if not (isinstance(layer, Convolution) and layer.weight.requires_grad):
+        return layer.products(x, many)
+    one = layer.bias is not None and layer.bias.requires_grad
+    positions, width, out = y[0, 0].numel(), layer.weight[0].numel() + one, len(layer.weight)
+    if prefers_pairs(positions, width, out, many - 1):
+        return []
+    features, reference = (y.new_empty(()).expand(1, 1, positions, each) for each in (width, out))
+    return [(min(len(x), _at_once(features, reference, many - 1)), many * out, positions, width)]
+
+
+def _at_once(features: Tensor | None, reference: Tensor, kinds: int) -> int:
+    """How many samples are compared at once."""
+    return max(1, BUDGET // numbers(features, reference, kinds))
 
 
 def _compared(layer: Layer, x: Tensor, error: Tensor, kinds: int) -> Products:
@@ -136,11 +172,16 @@ def _compared(layer: Layer, x: Tensor, error: Tensor, kinds: int) -> Products:
     reference = signals[:, :1].mT  # [B, G = 1, T, O]
     same = error.shape[1] == 1
     others = reference[None] if same else signals[:, 1:].transpose(0, 1).mT.unsqueeze(2)
-    each = numbers(_features(layer, x[:1]) if weight else None, reference, len(others))
-    size = max(1, BUDGET // each)
+    one = bias and isinstance(layer, Convolution)
+    size = _at_once(_features(layer, x[:1], one) if weight else None, reference, len(others))
     found = beside(
         [
-            products(_features(layer, x[part]) if weight else None, reference[part], others[:, part], bias=bias)
+            products(
+                _features(layer, x[part], one) if weight else None,
+                reference[part],
+                others[:, part],
+                bias=bias and not (weight and one),
+            )
             for part in (slice(start, start + size) for start in range(0, len(x), size))
         ],
         samples=True,
@@ -150,12 +191,12 @@ def _compared(layer: Layer, x: Tensor, error: Tensor, kinds: int) -> Products:
     return Products(found.square, found.slope.expand(kinds, -1), found.rest.expand(kinds, -1))
 
 
-def _features(layer: Layer, x: Tensor) -> Tensor:
-    """[B, G = 1, T, I]."""
+def _features(layer: Layer, x: Tensor, one: bool) -> Tensor:
+    """[B, G = 1, T, I], with ``one`` the bias's among them."""
     if not isinstance(layer, Convolution):
         return x[:, None, None]
     conv: Any = layer.module
-    return windows(x, conv.kernel_size, conv.stride, conv.padding, conv.dilation).mT.unsqueeze(1)
+    return windows(x, conv.kernel_size, conv.stride, conv.padding, conv.dilation, one=one).mT.unsqueeze(1)
 
 
 def _ran(stages: Sequence[Stage]) -> dict[str, None]:

@@ -153,25 +153,41 @@ def _formed(features: Tensor, reference: Tensor, errors: Tensor, bias: bool) -> 
     """
     if reference.dtype.itemsize < 4:
         features, reference, errors = features.float(), reference.float(), errors.float()
-    kinds, samples, groups, out = len(errors), len(reference), reference.shape[1], reference.shape[-1]
+    kinds, samples, groups = len(errors), len(reference), reference.shape[1]
     d, e = reference.mT, errors.mT.transpose(0, 1)  # [B, G, O, T], [B, K, G, O, T]: as a convolution keeps them
     flat, flat_e = d.reshape(samples, 1, -1), e.reshape(samples, kinds, -1)
     guess = torch.linalg.vecdot(flat_e, flat.expand_as(flat_e)) / torch.linalg.vecdot(flat, flat)
     guess = torch.where(guess.isfinite(), guess, 0.0)  # [B, K]
-    less = torch.addcmul(e, guess[..., None, None, None], d[:, None], value=-1)
-    signals = torch.cat([d[:, :, None], less.transpose(1, 2)], 2).flatten(2, 3)  # [B, G, (K+1) O, T]
-    product = (signals.flatten(0, 1) @ features.flatten(0, 1)).reshape(samples, groups, kinds + 1, -1)
-    parts = [product, signals.sum(-1).reshape(samples, groups, kinds + 1, out)] if bias else [product]
-    gs = [part[:, :, :1].transpose(1, 2).flatten(2).double() for part in parts]  # [B, 1, G O I]
-    differences = [part[:, :, 1:].transpose(1, 2).flatten(2).double() for part in parts]  # [B, K, G O I]
-    square, along = (
-        torch.stack([torch.linalg.vecdot(x, g.expand_as(x)) for x, g in zip(xs, gs, strict=True)]).sum(0)
-        for xs in (gs, differences)
-    )
-    more = _ratio(along, square)  # [B, K]
-    apart = [x.addcmul_(more[..., None], g, value=-1) for x, g in zip(differences, gs, strict=True)]
-    rest = torch.stack([torch.linalg.vecdot(x, x) for x in apart]).sum(0)
-    return Products(square[:, 0], (guess.double() + more).mT, rest.mT)
+    signals = d.new_empty(samples, groups, kinds + 1, *d.shape[2:])
+    signals[:, :, 0] = d
+    torch.addcmul(e.transpose(1, 2), guess[:, None, :, None, None], d[:, :, None], value=-1, out=signals[:, :, 1:])
+    stacked = signals.flatten(2, 3).flatten(0, 1)  # [B G, (K+1) O, T]
+    product = stacked @ features.flatten(0, 1)
+    if bias:
+        product = torch.cat([product, stacked.sum(-1, keepdim=True)], -1)
+    rows = product.view(samples, groups, kinds + 1, -1).transpose(1, 2).flatten(2).double()  # [B, K+1, G O I]
+    return _against_first(rows, guess.double(), rounded=product.dtype != torch.float64)
+
+
+def _against_first(rows: Tensor, guess: Tensor, *, rounded: bool) -> Products:
+    """The first of the rows [B, K+1, N] is the reference g, the others are g~ - guess g, with the guesses [B, K].
+
+    A rest is the square of a row less the square of its part along g. Where the rows are rounded to float32, this
+    difference loses no more than their rounding has: 1e-15 of the square, so 3e-8 of the row. Where they are not,
+    the square is taken of the row less its part along g.
+    """
+    if rounded:
+        gram = rows @ rows.mT
+        square, along = gram[:, 0, 0], gram[:, 1:, 0]
+        more = _ratio(along, square[:, None])  # [B, K]
+        rest = (gram.diagonal(dim1=1, dim2=2)[:, 1:] - more * along).clamp_min(0)
+    else:
+        g, others = rows[:, :1], rows[:, 1:]
+        square = torch.linalg.vecdot(g, g)[:, 0]
+        more = _ratio(torch.linalg.vecdot(others, g.expand_as(others)), square[:, None])
+        apart = torch.addcmul(others, more[..., None], g, value=-1)
+        rest = torch.linalg.vecdot(apart, apart)
+    return Products(square, (guess + more).mT, rest.mT)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

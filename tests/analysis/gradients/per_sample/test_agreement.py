@@ -51,12 +51,22 @@ def dropped_bias_along(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wrong_stride_along(monkeypatch: pytest.MonkeyPatch) -> None:
     right = along.windows
-    monkeypatch.setattr(along, "windows", lambda given, *how: right(given.roll(1, -1), *how))
+    monkeypatch.setattr(along, "windows", lambda given, *how, one: right(given.roll(1, -1), *how, one=one))
+
+
+def dropped_one_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = along.windows
+    monkeypatch.setattr(along, "windows", lambda given, *how, one: right(given, *how, one=False))
+
+
+def part_of_the_rest_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = products._ratio
+    monkeypatch.setattr(products, "_ratio", lambda *args: 0.9 * right(*args))
 
 
 def other_samples_along(monkeypatch: pytest.MonkeyPatch) -> None:
     right = along._features
-    monkeypatch.setattr(along, "_features", lambda layer, x: right(layer, x).roll(1, 0))
+    monkeypatch.setattr(along, "_features", lambda layer, x, one: right(layer, x, one).roll(1, 0))
 
 
 def no_padding_index(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +106,8 @@ def squares_without_the_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
         (dropped_bias_along, "mlp"),
         (dropped_bias_along, "lenet"),
         (wrong_stride_along, "lenet"),
+        (dropped_one_along, "lenet"),
+        (part_of_the_rest_kept, "lenet"),
         (other_samples_along, "mlp"),
         (wrong_stride, "lenet, no chain"),
         (wrong_stride, "folded"),
@@ -134,6 +146,47 @@ def test_every_form_of_the_product_is_tried_and_they_agree(monkeypatch: pytest.M
         torch.testing.assert_close(each.square, whole.square().sum((1, 2, 3)))
         torch.testing.assert_close(each.surrogate_square, under.square().sum((2, 3, 4)))
         torch.testing.assert_close(each.slope * each.square, (whole * under).sum((2, 3, 4)))
+
+
+def test_formed_of_float32_they_are_as_accurate_as_their_rounding() -> None:
+    """Against float64: far, near and equal error signals, tiny ones, and a rest along the reference."""
+    generator = torch.Generator().manual_seed(0)
+    x, d, other = (torch.rand(5, 1, 40, width, generator=generator) + 0.5 for width in (9, 4, 4))
+    e = torch.stack([other, d + 1e-4 * other, 3 * d, d.clone(), 1e-3 * other - 2 * d, d * x[..., :1]])
+    for scale, degrees in ((1.0, 1e-6), (1e-25, 1e-4)):  # the square of the second is below float32's range
+        found = products._formed(x, scale * d, scale * e, True)
+        exact = products._formed(x.double(), (scale * d).double(), (scale * e).double(), True)
+        torch.testing.assert_close(found.square, exact.square, rtol=1e-5, atol=0)
+        assert (found.angle_degrees - exact.angle_degrees).abs().max() < degrees
+        assert (found.angle_degrees[3] == 0).all()
+    near = products._formed(x, d, e[1:2], True).angle_degrees
+    torch.testing.assert_close(near, products._formed(x.double(), d.double(), e[1:2].double(), True).angle_degrees)
+    assert 1e-5 < near.min() < near.max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["lenet, draws", "mlp"])
+def test_parts_of_any_size_give_the_same(
+    name: str, named: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The further down a chain, the fewer samples at once; how many does not matter."""
+    case, sizes, right = named(name), [], along._compared
+    monkeypatch.setattr(along, "_compared", lambda layer, x, *rest: sizes.append(len(x)) or right(layer, x, *rest))
+    tables = []
+    for entries in (10**6, 170):
+        monkeypatch.setattr(along, "_ENTRIES", entries)
+        tables.append(per_sample(case.model, F.cross_entropy, (case.x, case.y), list(case.surrogates), draws=2, seed=3))
+    assert max(sizes) == len(case.x)
+    assert len(set(sizes)) > 1
+    pd.testing.assert_frame_equal(*tables, rtol=1e-11, atol=1e-13)
+
+
+def test_patches_are_those_of_unfold() -> None:
+    x = torch.randn(3, 2, 9, 11, generator=torch.Generator().manual_seed(0))
+    for kernel, stride, padding, dilation in (((3, 5), (1, 1), (2, 0), (1, 1)), ((2, 3), (2, 3), (1, 2), (3, 2))):
+        wanted = F.unfold(x, kernel, dilation, padding, stride)
+        assert torch.equal(maps.windows(x, kernel, stride, padding, dilation), wanted)
+        ones = torch.ones(3, 1, wanted.shape[-1])
+        assert torch.equal(maps.windows(x, kernel, stride, padding, dilation, one=True), torch.cat([wanted, ones], 1))
 
 
 def test_the_shares_of_the_samples_add_up_to_the_gradient_of_the_batch(case: Any) -> None:
