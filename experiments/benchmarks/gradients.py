@@ -12,30 +12,27 @@ from torch import Tensor, nn
 
 from ...analysis.gradients import chains
 from ...analysis.gradients.margin.descent import descent_margin
+from ...analysis.gradients.measurement import measure
 from ...analysis.gradients.untie import untie
 from .. import training
 from ..networks.images import lenet
 from ..networks.perceptrons import multilayer
 from . import peer
-from .rows import Call, Row, medians, operations, rate
+from .rows import Begin, Call, Progress, Row, beginning, medians, operations, rate, silent
 
 Batch = tuple[Tensor, Tensor]
-Begin = Callable[[str], str]
-"""Says that a row of this name begins, and gives the name back."""
 
 PAPER = ("constant", "rectangle", "triangle")
 """The surrogates of the paper: a training step under `untie` is timed with each, and the slowest counts."""
 
+_FORMED = "analysis.gradients.chains.gradients"
+"""What forms the gradients; the public `measure` forms them by it, too, and keeps their deviations alone."""
 
-ROWS = 9
+ROWS = 10
 """How many rows there are."""
 
 
-def silent(number: int, name: str) -> None:
-    """Tells nobody."""
-
-
-def rows(rounds: int = 7, progress: Callable[[int, str], None] = silent) -> list[dict[str, Any]]:
+def rows(rounds: int = 7, progress: Progress = silent) -> list[dict[str, Any]]:
     """The rows of ``downslope benchmark gradients``.
 
     Args:
@@ -46,14 +43,7 @@ def rows(rounds: int = 7, progress: Callable[[int, str], None] = silent) -> list
         Refused: the peer's library is not installed.
     """
     peer.demand()
-    begun = 0
-
-    def begin(name: str) -> str:
-        nonlocal begun
-        begun += 1
-        progress(begun, name)
-        return name
-
+    begin = beginning(progress)
     with training._one_thread():
         speed = rate()
         parts = (_many, _per_sample, _costs)
@@ -92,18 +82,9 @@ def all_gradients(network: nn.Module, data: Batch, surrogates: Any, draws: int =
     return call
 
 
-def all_metrics(network: nn.Module, data: Batch, surrogates: Any, draws: int = 1) -> Call:
-    """Every surrogate's deviation from the exact gradient, by layer."""
-
-    def call() -> None:
-        generator = torch.Generator().manual_seed(0)
-        replaced = {"relu": surrogates}
-        found = chains.deviations(network, F.cross_entropy, data, replaced, draws=draws, generator=generator)
-        assert found is not None
-        for _ in found:
-            pass
-
-    return call
+def all_metrics(network: nn.Module, data: Batch, surrogates: Any, draws: int = 1, *, signs: bool = False) -> Call:
+    """The user's own call: the table of every surrogate's deviation from the exact gradient, by layer."""
+    return lambda: measure(network, F.cross_entropy, data, surrogates, draws=draws, signs=signs)
 
 
 def _many(rounds: int, speed: float, begin: Begin) -> Iterator[Row]:
@@ -113,23 +94,27 @@ def _many(rounds: int, speed: float, begin: Begin) -> Iterator[Row]:
     calls = [
         all_gradients(ours, data, eight),
         all_metrics(ours, data, eight),
+        all_metrics(ours, data, eight, signs=True),
         lambda: peer.gradients(theirs, data, rules),
     ]
     name = "MLP 784-512-512-10, batch 256"
-    what, metrics = begin(f"8 surrogate gradients, {name}"), f"8 surrogates, only the metrics, {name}"
-    formed, measured, other = medians(calls, rounds)
+    what = begin(f"8 surrogate gradients, {name} ({_FORMED})")
+    formed, measured, signed, other = medians(calls, rounds)
     bounds = [operations(call) / speed for call in calls]
     yield Row(what, other / formed, 1.5, 2.0, formed / bounds[0])
-    # Timed with the row before, in the same turns.
-    yield Row(begin(metrics), other / measured, 2.0, 3.0, measured / bounds[1])
-    what = begin("8 surrogate gradients, LeNet-5, batch 256")
+    # These two are timed with the row before, in the same turns.
+    what = begin(f"8 surrogates, only the metrics, {name} (measure, signs=False)")
+    yield Row(what, other / measured, 2.0, 3.0, measured / bounds[1])
+    what = begin(f"8 surrogates, metrics and counts of signs, {name} (measure)")
+    yield Row(what, other / signed, 1.0, 1.5, signed / bounds[2])
+    what = begin(f"8 surrogate gradients, LeNet-5, batch 256 ({_FORMED})")
     small, images = made(lenet, nn.ReLU), batch(256, 1, 28, 28)
     small_theirs = peer.model(lenet, nn.ReLU, small)
     calls = [all_gradients(small, images, eight), lambda: peer.gradients(small_theirs, images, rules)]
     formed, other = medians(calls, rounds)
     bound = operations(calls[0]) / speed
     yield Row(what, other / formed, 1.4, 2.0, formed / bound)
-    what = begin(f"jamming, 100 draws, metrics, {name}")
+    what = begin(f"jamming, 100 draws, metrics, {name} (measure, signs=False)")
     calls = [
         all_metrics(ours, data, "full_jam", draws=100),
         lambda: [peer.gradients(theirs, data, [peer.JAM]) for _ in range(100)],
@@ -162,7 +147,9 @@ def _costs(rounds: int, speed: float, begin: Begin) -> Iterator[Row]:
         torch.autograd.grad(value, list(network.parameters()), retain_graph=True)
 
     margins = lambda: descent_margin(network, F.cross_entropy, data)  # noqa: E731
-    what = begin("kappa* of all layers, against one backward pass alone, MLP 784-512-512-10, batch 256")
+    what = begin(
+        "kappa* of all layers, against one backward pass alone, MLP 784-512-512-10, batch 256 (descent_margin)"
+    )
     ours, other = medians([margins, backward], rounds)
     yield Row(what, ours / other, None, 3.0, ours / (operations(margins) / speed), at_most=4.0)
 

@@ -29,10 +29,13 @@ from ..stacked.engine import groups, one_epoch
 from ..stacked.layers import stacked_layers
 from ..stacked.stack import Stack
 from . import peer
-from .rows import Call, Row, medians, operations, rate
+from .rows import Begin, Call, Progress, Row, beginning, medians, operations, rate, silent
 
 FORWARDS = ("logistic", "tanh", "relu", "leaky_relu")
 RULES = ("tied", "constant", "rectangle", "triangle", "full_jam", "rectangular_jam")
+
+ROWS = 5
+"""How many rows there are."""
 
 _TURNS = 4
 """Epochs that two processes run beside one another."""
@@ -47,54 +50,57 @@ _THEIR_RULES = {
 }
 
 
-def rows(rounds: int = 7) -> list[dict[str, Any]]:
+def rows(rounds: int = 7, progress: Progress = silent) -> list[dict[str, Any]]:
     """The rows of ``downslope benchmark grids``.
 
     Args:
         rounds: how often ours and theirs take turns.
+        progress: is told the number of a row, from 1, and its name, before the row is timed.
 
     Raises:
         Refused: the peer's library is not installed.
     """
     peer.demand()
+    begin = beginning(progress)
     with training._one_thread():
-        speed = rate()
-        found = [_perceptrons(rounds, speed), _units(rounds, speed), *_lenets(rounds, speed), _two(rounds, speed)]
+        given = rounds, rate(), begin
+        found = [_perceptrons(*given), _units(*given), *_lenets(*given), _two(*given)]
     return [asdict(row) for row in found]
 
 
-def _perceptrons(rounds: int, speed: float) -> Row:
+def _perceptrons(rounds: int, speed: float, begin: Begin) -> Row:
+    what = begin("digits MLP 64-64-10, batch 64: 4 forwards x 6 rules x 3 learning rates x 5 seeds")
     cells = [
         Cell("mlp-digits", forward, rule, rate, batch=64, epochs=1, seed=seed)
         for forward, rule, rate, seed in product(FORWARDS, RULES, (0.05, 0.1, 0.2), range(5))
     ]
     ratio, bound = _stacked(cells, rounds, speed)
-    what = "digits MLP 64-64-10, batch 64: 4 forwards x 6 rules x 3 learning rates x 5 seeds"
     return Row(what, ratio, at_least=10, aim=20, bound_ratio=bound)
 
 
-def _units(rounds: int, speed: float) -> Row:
+def _units(rounds: int, speed: float, begin: Begin) -> Row:
+    what = begin("1,000 single units, batch 32: 2 rules x 10 learning rates x 50 seeds")
     cells = [
         Cell("unit-ones", "logistic", rule, rate / 100, batch=32, epochs=1, seed=seed)
         for rule, rate, seed in product(("tied", "constant"), range(1, 11), range(50))
     ]
     ratio, bound = _stacked(cells, rounds, speed)
-    what = "1,000 single units, batch 32: 2 rules x 10 learning rates x 50 seeds"
     return Row(what, ratio, at_least=300, aim=800, bound_ratio=bound)
 
 
-def _lenets(rounds: int, speed: float) -> Iterator[Row]:
+def _lenets(rounds: int, speed: float, begin: Begin) -> Iterator[Row]:
     for name, forward, batch, momentum in (("lenet-mnist", "logistic", 256, 0.9), ("lenet-fashion", "relu", 64, 0.0)):
+        what = begin(f"LeNet-5 {forward}, batch {batch}: a run a process, 6 rules")
         cells = [Cell(name, forward, rule, 0.01, batch, 1, seed=0, momentum=momentum) for rule in RULES]
         ours, theirs = [_lean(cell) for cell in cells], [_theirs(cell, _images()) for cell in cells]
         mine, other = medians([_all(ours), _all(theirs)], rounds)
-        what = f"LeNet-5 {forward}, batch {batch}: a run a process, 6 rules"
         bound = sum(_operations_of_lenet(cell) for cell in cells) / speed
         yield Row(what, other / mine, at_least=1.1, aim=1.3, bound_ratio=mine / bound)
 
 
-def _two(rounds: int, speed: float) -> Row:
+def _two(rounds: int, speed: float, begin: Begin) -> Row:
     """Runs a second of two processes of ours over those of one of theirs; wall time, which alone shows it."""
+    what = begin("LeNet-5 logistic, batch 256: two one-thread processes, runs a second of wall time")
     cell = Cell("lenet-mnist", "logistic", "rectangle", 0.01, 256, 1, seed=0, momentum=0.9)
     theirs = _theirs(cell, _images())
     ratios, spent = [], []
@@ -110,7 +116,6 @@ def _two(rounds: int, speed: float) -> Row:
                 ratios.append(2 * other / both)
                 spent.append(both)
     bound = _TURNS * _operations_of_lenet(cell) / speed
-    what = "LeNet-5 logistic, batch 256: two one-thread processes, runs a second of wall time"
     return Row(what, statistics.median(ratios), at_least=1.4, aim=2.0, bound_ratio=statistics.median(spent) / bound)
 
 

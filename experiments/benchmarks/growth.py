@@ -12,21 +12,27 @@ from torch import nn
 from ...analysis.surrogates.catalogue import TRIANGLE
 from .. import training
 from .gradients import all_gradients, all_metrics, batch, made, perceptron
-from .rows import Call, medians
+from .rows import Call, Progress, beginning, medians, silent
 
 _SAMPLES, _MANY = 256, 8
 
 
-def rows(rounds: int = 5) -> list[dict[str, Any]]:
-    """One row for each size: what grows, its size, CPU seconds of the gradients and of the metrics alone.
+ROWS = 5
+"""How many series of sizes there are."""
+
+
+def rows(rounds: int = 5, progress: Progress = silent) -> list[dict[str, Any]]:
+    """One row for each size: what grows, its size, CPU seconds of the gradients and of `measure` without signs.
 
     ``slope`` is the exponent of the time against the size of the row before: 1 is proportional.
 
     Args:
         rounds: how often the sizes of one series take turns.
+        progress: is told the number of a series, from 1, and what grows, before the series is timed.
     """
+    begin = beginning(progress)
     with training._one_thread():
-        return [row for what, sizes, calls in _series() for row in _measured(what, sizes, calls, rounds)]
+        return [row for what, sizes, calls in _series() for row in _measured(begin(what), sizes, calls, rounds)]
 
 
 def _series() -> Iterator[tuple[str, Sequence[int], Callable[[int], tuple[Call, Call]]]]:

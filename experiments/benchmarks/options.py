@@ -31,7 +31,7 @@ def benchmark(
     """Speed, as ratios against the library freegrad and the floating-point bound, side by side in one run.
 
     One thread, CPU time, in turns, medians. It reports: the exit code is 0 on a slow machine, too. It takes a few
-    minutes, several times that beside other work; `gradients` says on stderr which of its rows is being timed.
+    minutes, several times that beside other work; stderr says which row is being timed.
     """
     from rich.console import Console
 
@@ -42,11 +42,13 @@ def benchmark(
     if growth and what is not What.gradients:
         raise Refused(f"benchmark {what.value} --growth: only the cost of gradients is timed by size.")
 
+    timed = growing if growth else gradients if what is What.gradients else grids
+
     def said(number: int, name: str) -> None:
         # On stderr: stdout holds the rows alone.
-        print(f"row {number} of {gradients.ROWS}: {name}", file=sys.stderr, flush=True)
+        print(f"{'series' if growth else 'row'} {number} of {timed.ROWS}: {name}", file=sys.stderr, flush=True)
 
-    rows = growing.rows() if growth else gradients.rows(progress=said) if what is What.gradients else grids.rows()
+    rows = timed.rows(progress=said)
     if as_json:
         print(json.dumps({"rows": rows}, indent=2))
     else:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import torch
@@ -15,6 +16,25 @@ from torch.utils.flop_counter import flop_registry
 from ...analysis import products
 
 Call = Callable[[], object]
+Progress = Callable[[int, str], None]
+"""Is told the number of what is timed next, from 1, and its name."""
+Begin = Callable[[str], str]
+"""Says that what has this name is timed next, and gives the name back."""
+
+
+def silent(number: int, name: str) -> None:
+    """Tells nobody."""
+
+
+def beginning(progress: Progress) -> Begin:
+    """Numbers what begins."""
+    numbers = count(1)
+
+    def begin(name: str) -> str:
+        progress(next(numbers), name)
+        return name
+
+    return begin
 
 
 @dataclass(frozen=True)
