@@ -163,10 +163,10 @@ def _direction(pairs: Pairs) -> dict[str, Any]:
     if not all(_SAFE < square < 1 / _SAFE for square in _squares(pairs)):
         pairs, peak, peak_reference = scaled(pairs)
     norm, norm_reference = map(math.sqrt, _squares(pairs))
-    cosine = min(1.0, max(-1.0, math.fsum(pair.inner for pair in pairs) / (norm * norm_reference)))
+    cosine, angle = _turned(pairs, norm, norm_reference)
     return {
         "cosine": cosine,
-        "angle_degrees": _angle(pairs, norm, norm_reference, cosine),
+        "angle_degrees": angle,
         "log10_magnitude_ratio": math.log10(norm / norm_reference) + (math.log10(peak) - math.log10(peak_reference)),
         "directional_derivative": -cosine * norm_reference * peak_reference,
     }
@@ -177,13 +177,14 @@ def _squares(pairs: Pairs) -> tuple[float, float]:
     return math.fsum(pair.square for pair in pairs), math.fsum(pair.reference.square for pair in pairs)
 
 
-def _angle(pairs: Pairs, norm: float, norm_reference: float, cosine: float) -> float:
-    """In degrees. Only the arc cosine of a number near 1 or -1 loses figures: there the chord is taken."""
+def _turned(pairs: Pairs, norm: float, norm_reference: float) -> tuple[float, float]:
+    """Cosine, and angle in degrees; from the chord between the unit vectors where the arc cosine would lose figures."""
+    cosine = math.fsum(pair.inner for pair in pairs) / (norm * norm_reference)
     if abs(cosine) < _NARROW:
-        return math.degrees(math.acos(cosine))
-    near = min(2.0, math.fsum(pair.chord(norm, math.copysign(norm_reference, cosine)) for pair in pairs))
+        return cosine, math.degrees(math.acos(cosine))
+    near = math.fsum(pair.chord(norm, math.copysign(norm_reference, cosine)) for pair in pairs)
     apart, together = (near, 4 - near) if cosine > 0 else (4 - near, near)
-    return math.degrees(2 * math.atan2(math.sqrt(apart), math.sqrt(together)))
+    return 1 - apart / 2, math.degrees(2 * math.atan2(math.sqrt(apart), math.sqrt(together)))
 
 
 def _signs(pairs: Pairs) -> dict[str, Any]:
