@@ -165,6 +165,8 @@ def _at_the_end(
     for name in _random(plan.surrogates):
         key = shared["activations"][0]
         yield "jamming", averages(model, entry.criterion, batch, name, key, seed=seed, network=entry.name)
+    few = x[: plan.few], y[: plan.few]
+    yield "margins", margins(model, entry.criterion, few, plan.surrogates, network=entry.name, seed=seed)
     if seed != plan.seeds[0]:
         return
     for name in plan.surrogates:
@@ -172,8 +174,6 @@ def _at_the_end(
         plane.insert(0, "network", entry.name)
         plane["direction"], plane["across"] = plane.attrs.get("surrogate_direction", (None, None))
         yield "slice", plane
-    few = x[: plan.few], y[: plan.few]
-    yield "margins", margins(model, entry.criterion, few, plan.surrogates, network=entry.name, seed=seed)
 
 
 def _random(surrogates: Sequence[str]) -> list[str]:

@@ -2,12 +2,14 @@
 
 Two ideas: the *margin* of a layer is how unequal the factors of ALL activations above it may be before its gradient can
 stop descending, bounded from below by `certify` and from above by its attack; the *spread* of a surrogate is how
-unequal its factors psi/phi' are on this batch. For the gradient of one layer only ratios matter (claim
-`layer-scalar`), so the two can be compared.
+unequal its factors psi/phi' are on this batch, at each of those activations. For the gradient of one layer only ratios
+matter (claim `layer-scalar`), so the two can be compared. Every number of a row is for the parameters of that layer
+alone.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +26,7 @@ from ...analysis.surrogates.lookup import surrogate
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = "downslope.margins/1"
+SCHEMA = "downslope.margins/2"
 
 
 def margins(
@@ -51,62 +53,69 @@ def margins(
         seed: of the attack and of the noise.
 
     Returns:
-        A row for each activation place and surrogate: ``network``, ``trained``, ``place``, ``layer`` (the module right
-        below the place), ``depth`` (1 for the lowest), ``surrogate``, ``kappa_star`` (exact: this activation alone
-        replaced, the gradient of all parameters at and below it), ``certified`` and ``attacked`` (all activations from
-        this place up replaced, the gradient of the layer's own parameters),
-        ``kappa`` (the surrogate's largest spread among those activations), ``inner`` (its <g, g~>/|g|^2 with this
-        activation alone replaced) and ``standing``: "inside" where ``kappa`` is at most ``certified``, "outside" where
-        its spread at each of those activations is at least ``attacked``, else "undecided". Infinite numbers are
-        infinite, undefined ones missing.
+        A row for each layer below an activation and surrogate, float64 throughout: ``network``, ``trained``, ``seed``,
+        ``samples``, ``place`` (the activation right above the layer), ``layer``, ``depth`` (1 for the lowest),
+        ``surrogate``; of the gradient of the layer's own parameters ``certified`` and ``attacked`` (all activations
+        from the place up replaced) and ``kappa_star`` (exact: the place's alone replaced, so never below
+        ``certified``; never above ``attacked`` where no other activation follows); ``kappa`` (the surrogate's spread at
+        the place), ``least_kappa`` and ``most_kappa`` (its spreads at the place and all later ones), ``inner`` (its
+        <g, g~>/|g|^2 with the place's activation alone replaced). Infinite numbers are infinite, undefined ones are
+        missing.
 
     Raises:
         Refused: as for `certify` and `descent_margin`.
     """
     import pandas as pd
 
-    found = list(descent_margin(model, loss, batch))
+    precise, inputs = copy.deepcopy(model).double(), [_precise(part) for part in batch]
+    found = list(descent_margin(precise, loss, (inputs[0], inputs[1])))
     rows: list[dict[str, Any]] = []
-    for place, margin in enumerate(found):
-        here = set(margin.below) - {name for lower in found[:place] for name in lower.below}
-        bounds = certify(model, loss, batch, over=sorted(here), restarts=restarts, seed=seed)
+    seen: set[str] = set()
+    for position, margin in enumerate(found):
+        here, seen = sorted(set(margin.below) - seen), seen | set(margin.below)
+        if not here:  # two activations in a row: there is no layer between them
+            continue
+        bounds = certify(model, loss, batch, over=here, restarts=restarts, seed=seed)
+        own = descent_margin(_alone(precise, here), loss, (inputs[0], inputs[1]))[position]
         shared = {
             "network": network,
             "trained": trained,
+            "seed": seed,
+            "samples": len(batch[1]),
             "place": str(margin.place),
-            "layer": next(iter(sorted(here))).rpartition(".")[0],
-            "depth": place + 1,
-            "kappa_star": margin.kappa_star,
+            "layer": here[0].rpartition(".")[0],
+            "depth": len({row["layer"] for row in rows}) + 1,
+            "kappa_star": own.kappa_star,
             "certified": bounds.certified,
             "attacked": bounds.attacked,
         }
-        rows += [shared | row for row in _spreads(found[place:], surrogates, bounds.certified, bounds.attacked, seed)]
+        rows += [shared | row for row in _spreads(own, found[position + 1 :], surrogates, seed)]
     table = pd.DataFrame(rows)
     table.attrs = provenance(seed=seed, schema=SCHEMA, samples=len(batch[1]), restarts=restarts)
     return table
 
 
-def _spreads(
-    above: Sequence[Margin], surrogates: Sequence[str], certified: float, attacked: float, seed: int
-) -> Iterator[dict[str, Any]]:
+def _precise(part: Any) -> Any:
+    return part.double() if isinstance(part, torch.Tensor) and part.is_floating_point() else part
+
+
+def _alone(model: nn.Module, names: Sequence[str]) -> nn.Module:
+    """A copy of the model in which these parameters alone take a step: all others are frozen and do not count."""
+    only = copy.deepcopy(model)
+    for name, parameter in only.named_parameters():
+        parameter.requires_grad_(name in names)
+    return only
+
+
+def _spreads(own: Margin, later: Sequence[Margin], surrogates: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
     for name in surrogates:
-        spreads = [margin.spread(surrogate(name), torch.Generator().manual_seed(seed)) for margin in above]
+        spreads = [margin.spread(surrogate(name), torch.Generator().manual_seed(seed)) for margin in (own, *later)]
         kappas = [math.inf if spread.kappa is None else spread.kappa for spread in spreads]
-        inner, norm = spreads[0].inner, above[0].norm_squared
+        inner, norm = spreads[0].inner, own.norm_squared
         yield {
             "surrogate": name,
-            "kappa": max(kappas),
+            "kappa": kappas[0],
+            "least_kappa": min(kappas),
+            "most_kappa": max(kappas),
             "inner": inner / norm if inner is not None and norm else None,
-            "standing": standing(kappas, certified, attacked),
         }
-
-
-def standing(kappas: Sequence[float], certified: float, attacked: float) -> str:
-    """Where spreads lie against the two bounds.
-
-    >>> standing([1.2, 1.4], 1.5, 2.0), standing([1.2, 1.7], 1.5, 2.0), standing([2.5, 2.0], 1.5, 2.0)
-    ('inside', 'undecided', 'outside')
-    """
-    if max(kappas) <= certified:
-        return "inside"
-    return "outside" if min(kappas) >= attacked else "undecided"

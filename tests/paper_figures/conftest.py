@@ -171,25 +171,30 @@ def synthetic_slice(surrogates=("constant", "triangle", "fast_sigmoid")) -> pd.D
     )
 
 
-def synthetic_margins(surrogates=("constant", "triangle", "rectangle")) -> pd.DataFrame:
-    """Two places; at the second nothing was found by the attack and one spread is infinite."""
+def synthetic_margins(surrogates=("constant", "triangle", "rectangle"), seeds=2) -> pd.DataFrame:
+    """Two places; at the second nothing was found by the attack and one spread is infinite. Bounds and spreads grow a
+    little with the seed."""
     kappas = {"constant": 3.0, "triangle": 40.0, "rectangle": np.inf}
-    standing = {("1.relu", "constant"): "inside", ("1.relu", "triangle"): "undecided"}
     return pd.DataFrame(
         {
             "network": "mlp-digits",
             "place": place,
+            "layer": f"{2 * (depth - 1)}",
             "depth": depth,
+            "seed": seed,
+            "samples": 16,
             "activation": "relu",
-            "certified": 5.0 * depth,
-            "attacked": 25.0 if depth == 1 else np.inf,
-            "kappa_star": 12.0 if depth == 1 else np.nan,
+            "certified": 5.0 * depth + seed,
+            "attacked": 25.0 + seed if depth == 1 else np.inf,
+            "kappa_star": 27.0 + seed if depth == 1 else np.nan,
             "surrogate": surrogate,
-            "kappa": kappas[surrogate] * depth,
-            "standing": standing.get((place, surrogate), "outside"),
+            "kappa": kappas[surrogate] * (3 - depth) + seed,
+            "least_kappa": kappas[surrogate] + seed,
+            "most_kappa": kappas[surrogate] * (3 - depth) + seed,
         }
         for depth, place in enumerate(("1.relu", "3.relu"), start=1)
         for surrogate in surrogates
+        for seed in range(seeds)
     )
 
 

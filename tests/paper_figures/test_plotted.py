@@ -84,22 +84,27 @@ def check_along(figure, held):
 
 def check_margin(figure, held):
     rows = held["margins"]
-    first, second = panel_of(figure, "1.relu"), panel_of(figure, "3.relu")
+    first, second = panel_of(figure, "layer 1"), panel_of(figure, "layer 2")
     spans = {patch.get_label(): (patch.get_x(), patch.get_x() + patch.get_width()) for patch in first.patches}
-    row = rows[rows["place"] == "1.relu"].iloc[0]
-    close(spans["certified"], (1, row["certified"]))
-    close(spans["open"], (row["certified"], row["attacked"]))
-    close(spans["attacked"][0], row["attacked"])
-    close(line(first, "exact")[0], [row["kappa_star"]] * 2)
+    mine = rows[rows["place"] == "1.relu"]
+    low, high = mine["certified"].min(), mine["attacked"].max()  # what all runs have
+    close(spans["certified"], (1, low))
+    close(spans["open"], (low, high))
+    close(spans["attacked"][0], high)
+    stars = [each.get_xdata()[0] for each in first.get_lines() if each.get_label() == "exact"]
+    close(sorted(stars), sorted(mine["kappa_star"].unique()))
     assert {patch.get_label() for patch in second.patches} == {"certified", "open"}
-    fills = {"inside": ("full", None), "undecided": ("left", None), "outside": ("full", "white")}
-    finite = rows[np.isfinite(rows["kappa"]) & (rows["place"] == "1.relu")]
-    for each in finite.itertuples():
-        marker = next(found for found in first.get_lines() if found.get_label() == each.surrogate)
-        close(marker.get_xdata(), [each.kappa])
-        fill, colour = fills[each.standing]
-        assert marker.get_fillstyle() == fill
-        assert (marker.get_markerfacecolor() == "white") == (colour == "white")
+    lines = [each.get_segments()[0][:, 0] for each in first.collections]
+    for surrogate, stands in (("constant", "undecided"), ("triangle", "outside")):
+        each = mine[mine["surrogate"] == surrogate]
+        marker = next(found for found in first.get_lines() if found.get_label() == surrogate)
+        close(marker.get_xdata(), [each["kappa"].median()])
+        ends = (each["least_kappa"].min(), each["most_kappa"].max())
+        assert any(np.allclose(line, ends) for line in lines)
+        assert margin.standing(*ends, low, high) == stands
+        # Filled in half where it is undecided, white where it is outside.
+        assert marker.get_fillstyle() == {"undecided": "left", "outside": "full"}[stands]
+        assert (marker.get_markerfacecolor() == "white") == (stands == "outside")
 
 
 def check_training(figure, held):
@@ -166,7 +171,7 @@ CHECKS = {
     "layer-step": (layer_step, check_layer_step, ("angle_degrees", "log10_magnitude_ratio")),
     "per-sample": (per_sample, check_per_sample, ("cosine",)),
     "along-the-step": (along_the_step, check_along, ("change", "step_size")),
-    "margin": (margin, check_margin, ("certified", "attacked", "kappa", "kappa_star")),
+    "margin": (margin, check_margin, ("certified", "attacked", "kappa", "least_kappa", "most_kappa", "kappa_star")),
     "training": (training, check_training, ("loss",)),
     "jamming": (jamming, check_jamming, ("cosine", "snr", "predicted_cosine", "predicted_snr", "averaged")),
     "perceptron": (perceptron, check_perceptron, ("mistakes", "features", "kappa", "second_moment")),
@@ -315,10 +320,57 @@ def test_no_bound_is_drawn_where_none_is_proved(held):
 
 def test_a_finite_spread_is_never_moved(held):
     far = held["margins"].assign(kappa=held["margins"]["kappa"].replace(np.inf, 400.0))
-    panel = panel_of(margin.draw(far), "1.relu")
+    panel = panel_of(margin.draw(far), "layer 1")
     (marker,) = [each for each in panel.get_lines() if each.get_label() == "rectangle"]
     assert marker.get_xdata()[0] == 400.0
     assert panel.get_xlim()[1] > 400
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "stands"),
+    [(1, 1, "inside"), (1, 1.5, "inside"), (1.6, 3, "undecided"), (2, 3, "outside"), (1, 3, "undecided")],
+)
+def test_where_spreads_stand_is_decided_by_what_is_drawn(least, most, stands, held):
+    assert margin.standing(least, most, 1.5, 2.0) == stands
+    one = held["margins"].query("surrogate == 'constant' and place == '1.relu' and seed == 0")
+    drawn = one.assign(
+        certified=1.5, attacked=2.0, kappa=least, least_kappa=least, most_kappa=most, standing="nonsense"
+    )
+    (panel,) = margin.draw(drawn).axes
+    marker = next(each for each in panel.get_lines() if each.get_label() == "constant")
+    filled = (marker.get_fillstyle(), marker.get_markerfacecolor() == "white")
+    assert filled == {"inside": ("full", False), "undecided": ("left", False), "outside": ("full", True)}[stands]
+    said = margin.said(drawn)
+    assert f"1 {stands}" in said
+    assert said.startswith("One run, one batch of 16 samples and one draw of a random surrogate each.")
+
+
+def test_a_margin_of_several_runs_says_so_and_an_undefined_spread_is_written(held):
+    assert margin.said(held["margins"]).startswith("n = 2 seeds, one batch of 16 samples and one draw")
+    blind = held["margins"].assign(
+        kappa=held["margins"]["kappa"].where(held["margins"]["surrogate"] != "triangle"), least_kappa=np.nan
+    )
+    panel = panel_of(margin.draw(blind), "layer 1")
+    assert [each.get_text() for each in panel.texts if each.get_text()] == ["undefined"]
+
+
+def luminance(colour):
+    """Of a colour on white, 0 to 255, as a greyscale printer takes it."""
+    red, green, blue, alpha = colour
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    return 255 * (alpha * grey + 1 - alpha)
+
+
+def test_the_ranges_of_a_margin_differ_in_greyscale(held):
+    patches = {each.get_label(): each for each in panel_of(margin.draw(held["margins"]), "layer 1").patches}
+    certified, unknown = (luminance(patches[name].get_facecolor()) for name in ("certified", "open"))
+    assert unknown - certified > 40
+    assert patches["attacked"].get_hatch()
+    assert not patches["certified"].get_hatch()
+    assert not patches["open"].get_hatch()
+    # The strokes themselves must show on their ground.
+    ground, strokes = patches["attacked"].get_facecolor(), patches["attacked"].get_edgecolor()
+    assert luminance(ground) - luminance(strokes) > 40
 
 
 def test_along_the_step_needs_the_exact_step(held):
