@@ -143,7 +143,7 @@ def scaled(pairs: Sequence[Pair]) -> tuple[list[Pair], float, float]:
 
 
 def _blocks(values: Tensor) -> Iterator[Tensor]:
-    return iter(values.split(_size(values)))
+    return iter(torch.split(values, _size(values)))
 
 
 def _size(values: Tensor) -> int:

@@ -51,7 +51,7 @@ class Backwards:
 
 @contextmanager
 def backwards(
-    native: Native, replaced: Mapping[Any, Any], seed: int, draws: int, ran: Observation
+    native: Native, replaced: Mapping[Any, Any], seed: int, draws: int, ran: Observation | None = None
 ) -> Iterator[Backwards]:
     """The gradients of the surrogates by the trained parameters; while the block is open.
 
@@ -60,7 +60,7 @@ def backwards(
         replaced: as for `untie`.
         seed: of the draws.
         draws: of each random surrogate.
-        ran: the model's forward, by `observed`.
+        ran: the model's forward, by `observed`, where it is at hand.
 
     Raises:
         Refused: the forward has a state of its own; as `untie`.
