@@ -105,7 +105,9 @@ def check(grid: Grid, said: Said) -> bool:
             {
                 "cell": asdict(each.record.cell),
                 "same_bits": each.same_bits,
-                "largest_difference": each.difference if math.isfinite(each.difference) else None,
+                "largest_difference": {
+                    kind: value if math.isfinite(value) else None for kind, value in each.differences.items()
+                },
             }
             for each in found
         ]
@@ -117,8 +119,18 @@ def check(grid: Grid, said: Said) -> bool:
             cell = each.record.cell
             word = "rounding" if each.agrees else "NOT REPRODUCED"
             where = f"{cell.network} {cell.forward} / {cell.rule}, lr {cell.learning_rate:g}, seed {cell.seed}"
-            print(f"{word}: {where}: scores differ by up to {each.difference:.2g} relative.")
+            print(f"{word}: {where}: {_differing(each)}.")
     return agreed
+
+
+def _differing(found: repeated.Compared) -> str:
+    """By how much, kind by kind."""
+    parts = [
+        f"{kind} differ by up to {value:.2g} relative" if math.isfinite(value) else f"{kind} are not of one form"
+        for kind, value in found.differences.items()
+        if value
+    ]
+    return ", ".join(parts) or "only the bits of the final weights differ"
 
 
 def _begun(done: int, wanted: int, how: How) -> None:

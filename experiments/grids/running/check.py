@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ....analysis.errors import Refused
 from ..grid import Grid
@@ -17,7 +19,10 @@ SAMPLE = 3
 """Jobs that are run again."""
 
 CLOSE = 1e-3
-"""Largest relative difference of a score that another machine's rounding may make."""
+"""Largest relative difference of a number that another machine's rounding may make."""
+
+KINDS = ("scores", "measurements")
+"""The numbers of a record: its curve, and the deviations measured on the way."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,19 @@ class Compared:
 
     Attributes:
         record: what the folder holds.
-        same_bits: whether the weights and every score are the same to the last bit.
-        difference: the largest relative difference of a score; infinite where one run diverged and the other did not.
+        same_bits: whether the weights, every score and every measurement are the same to the last bit.
+        differences: the largest relative difference by kind, in the order of `KINDS`; infinite where the two are not of
+            one form: one diverged and the other did not, or a value is there in one alone.
     """
 
     record: Record
     same_bits: bool
-    difference: float
+    differences: Mapping[str, float]
+
+    @property
+    def difference(self) -> float:
+        """The largest of all."""
+        return max(self.differences.values())
 
     @property
     def agrees(self) -> bool:
@@ -59,17 +70,36 @@ def check(grid: Grid, folder: Path, how: How, *, sample: int = SAMPLE, seed: int
 
 
 def compared(record: Record, other: Record) -> Compared:
-    """Two records of one cell, score by score."""
-    return Compared(record, record == other, _difference(record, other))
+    """Two records of one cell, number by number."""
+    found = (_scores(record, other), _measurements(record, other))
+    return Compared(record, record == other, dict(zip(KINDS, found, strict=True)))
 
 
-def _difference(record: Record, other: Record) -> float:
-    if record.diverged != other.diverged or record.curve.keys() != other.curve.keys():
-        return float("inf")
-    pairs = [
-        pair
-        for name in record.curve
-        for pair in zip(record.curve[name], other.curve[name], strict=True)
-        if name != "step"
-    ]
-    return max((abs(a - b) / max(abs(a), abs(b), 1e-300) for a, b in pairs if a != b), default=0.0)
+def _scores(record: Record, other: Record) -> float:
+    if record.diverged != other.diverged:
+        return math.inf
+    return _largest(record.curve, other.curve, least=_TINY)
+
+
+def _measurements(record: Record, other: Record) -> float:
+    """Relative to 1 at least: cosines, log10s and angles may be 0, where rounding has no relative size."""
+    return _largest(record.measured, other.measured, least=1.0)
+
+
+_TINY = 1e-300
+
+
+def _largest(one: Any, other: Any, *, least: float) -> float:
+    """The largest relative difference of the numbers of two values; infinite where they differ in anything else."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
+        return max((_largest(one[name], other[name], least=least) for name in one), default=0.0)
+    if (
+        isinstance(one, Sequence)
+        and isinstance(other, Sequence)
+        and not isinstance(one, str)
+        and len(one) == len(other)
+    ):
+        return max((_largest(*pair, least=least) for pair in zip(one, other, strict=True)), default=0.0)
+    if isinstance(one, int | float) and isinstance(other, int | float) and one != other:
+        return abs(one - other) / max(abs(one), abs(other), least)
+    return 0.0 if one == other else math.inf

@@ -49,6 +49,19 @@ def kept(tmp_path_factory):
     return runs, grid(*SMALL, "--out", runs, "--json")
 
 
+@pytest.fixture(scope="module")
+def kept_measured(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("measured")
+    assert grid(*SMALL, "--measure", "0,end", "--out", runs).exit_code == 0
+    return runs
+
+
+@pytest.fixture
+def measured_runs(kept_measured, tmp_path):
+    shutil.copytree(kept_measured, tmp_path / "measured")
+    return tmp_path / "measured"
+
+
 @pytest.fixture
 def runs(kept, tmp_path):
     shutil.copytree(kept[0], tmp_path / "runs")
@@ -127,6 +140,36 @@ def test_a_check_notices_a_number_that_no_run_gives(runs):
     assert found.exit_code == 1
     assert "3 give the same bits" in found.stdout
     assert "NOT REPRODUCED: unit-ones logistic / constant, lr 0.1, seed 0" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [
+        (
+            lambda record: record["measured"][0].update(angle_degrees=170.0, cosine=-0.98),
+            "measurements differ by up to 2 ",
+        ),
+        (lambda record: record["measured"][0].update(cosine=None), "measurements are not of one form"),
+        (lambda record: record["measured"].pop(), "measurements are not of one form"),
+        (lambda record: record["curve"]["test_loss"].pop(), "scores are not of one form"),
+        (lambda record: record["curve"]["step"].__setitem__(-1, 1), "scores differ by up to"),
+    ],
+    ids=("an angle", "no cosine", "a row", "a shorter curve", "a step"),
+)
+def test_a_check_notices_what_else_no_run_gives(measured_runs, alter, said):
+    (file,) = (measured_runs / "suc-ones-quick/results").iterdir()
+    contents = files.read(file)
+    alter(contents["records"][-1])
+    files.write(file, contents)
+    found = grid(*SMALL, "--measure", "0,end", "--check", measured_runs)
+    assert found.exit_code == 1
+    assert f"NOT REPRODUCED: unit-ones logistic / tied, lr 0.1, seed 1: {said}" in found.stdout
+
+
+def test_a_check_says_what_it_compares(measured_runs):
+    found = json.loads(grid(*SMALL, "--measure", "0,end", "--check", measured_runs, "--json").stdout)
+    assert found["agrees"]
+    assert {tuple(run["largest_difference"].items()) for run in found["runs"]} == {(("scores", 0), ("measurements", 0))}
 
 
 def test_a_check_of_nothing_is_refused(capsys, monkeypatch, tmp_path):
