@@ -117,9 +117,9 @@ class _Begun:
     @property
     def choices(self) -> list[Choice]:
         """All of them, in the order of ``replay``."""
-        found = []
+        found, labels = [], {rule.key: rule.labels for rule in self.rules}
         for index in range(len(self.rules[0].choices)):
-            names = {rule.key: rule.labels[index] for rule in self.rules}
+            names = {key: those[index] for key, those in labels.items()}
             random = any(place.factors[index].random for place in self.forward.places.values())
             found += [Choice(index, draw, names) for draw in range(self.draws if random else 1)]
         return found
