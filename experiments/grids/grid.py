@@ -24,7 +24,7 @@ class Block:
     Attributes:
         networks: names in ``NETWORKS``.
         forwards: names in ``ACTIVATIONS``.
-        rules: as `Cell` takes them; the first of them that can be trained is what the others are compared with.
+        rules: as `Cell` takes them; the others are compared with "tied", or with the first where none is tied.
         learning_rates: step sizes of SGD.
         batches: samples a step.
         epochs: passes over the training samples; for the task "maximise", of the training before.

@@ -20,7 +20,7 @@ from ...analysis.errors import Refused
 from ..stacked import engine, single
 from . import plain
 from .cell import Cell, Outcome, Score
-from .grid import Grid, Task
+from .grid import Grid, Task, own_data
 from .measure import Watch
 
 Epochs = Callable[[int], None]
@@ -71,6 +71,7 @@ class Record:
         diverged: the epoch in which a weight or the loss stopped being finite; ``None`` where none did.
         digest: 32 hexadecimal digits of the final weights' (or inputs') bits.
         measured: a row for each stage; empty where nothing was measured.
+        chance: the accuracy of always naming the commonest class of the test split; ``None`` where no class is named.
     """
 
     cell: Cell
@@ -78,6 +79,7 @@ class Record:
     diverged: int | None
     digest: str
     measured: tuple[Mapping[str, Any], ...] = ()
+    chance: float | None = None
 
     def final(self, score: str) -> float | None:
         """The last value of a score; ``None`` where the run diverged."""
@@ -91,6 +93,7 @@ class Record:
             "diverged": self.diverged,
             "digest": self.digest,
             "measured": [dict(row) for row in self.measured],
+            "chance": self.chance,
         }
 
     @classmethod
@@ -101,7 +104,8 @@ class Record:
             KeyError, TypeError: it is none.
         """
         curve = {str(name): tuple(values) for name, values in said["curve"].items()}
-        return cls(Cell(**said["cell"]), curve, said["diverged"], said["digest"], tuple(said["measured"]))
+        measured, chance = tuple(said["measured"]), said["chance"]
+        return cls(Cell(**said["cell"]), curve, said["diverged"], said["digest"], measured, chance)
 
 
 def jobs(grid: Grid, device: str = "cpu") -> tuple[Job, ...]:
@@ -141,13 +145,19 @@ def run(job: Job, at_epoch: Epochs = lambda epochs: None) -> tuple[Record, ...]:
 
             train = single.train if single.fits(cell) else plain.train
             outcomes.append(train(cell, device=job.device, at_epoch=at_epoch_of_one))
-    return tuple(record(outcome, watch.found(outcome.cell)) for outcome in outcomes)
+    return tuple(record(each, watch.found(each.cell), _chance(each.cell, job.device)) for each in outcomes)
 
 
-def record(outcome: Outcome, measured: Sequence[Mapping[str, Any]] = ()) -> Record:
+def record(outcome: Outcome, measured: Sequence[Mapping[str, Any]] = (), chance: float | None = None) -> Record:
     """What stays of an outcome: its scores, and of its weights the digest."""
     curve = {each.name: tuple(getattr(score, each.name) for score in outcome.scores) for each in fields(Score)}
-    return Record(outcome.cell, curve, outcome.diverged, digest(outcome.weights), tuple(measured))
+    return Record(outcome.cell, curve, outcome.diverged, digest(outcome.weights), tuple(measured), chance)
+
+
+def _chance(cell: Cell, device: str) -> float:
+    """The share of the commonest class in the test split of the cell's data."""
+    _, labels = plain.samples(own_data(cell), device, torch.float32).test
+    return float(labels.bincount().max()) / len(labels)
 
 
 def digest(tensors: Mapping[str, Any]) -> str:

@@ -44,7 +44,7 @@ def maximise(cells: Sequence[Cell], *, device: str, at_epoch: Callable[[int], No
         model, diverged = _trained(first, device, at_epoch, len(cells))
         if diverged is not None:
             return tuple(Record(cell, {"step": (), "activation": (), "stuck": ()}, diverged, "") for cell in cells)
-        shape = plain.samples(first.data or entry.data, device).train_inputs.shape[1:]
+        shape = plain.samples(first.data or entry.data, device, torch.float32).train_inputs.shape[1:]
         starts = torch.rand((STARTS, *shape), generator=training._generator(first.seed, stream=3)).to(device)
         return tuple(_climbed(cell, model, starts) for cell in cells)
 

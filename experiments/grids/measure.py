@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ...analysis.errors import Refused
@@ -75,7 +76,7 @@ def measured(cell: Cell, model: nn.Module) -> dict[str, Any]:
     """
     entry = network(cell.network)
     device = next(model.parameters()).device
-    inputs, targets = samples(cell.data or entry.data, str(device)).train
+    inputs, targets = samples(cell.data or entry.data, str(device), torch.float32).train
     batch = (inputs[:BATCH], targets[:BATCH])
     key = hidden.key(cell.forward)
 

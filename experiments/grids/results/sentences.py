@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from ..grid import Grid
-from .table import SCORES, Row, Score
+from .table import LEVEL, SCORES, Row, Score
 
 POOR = 60.0
 """An angle above it, in degrees, is called poor: less than half of the step's length points along the exact one."""
@@ -15,7 +15,10 @@ _SAID = {
     "better": "better",
     "worse": "worse",
     "as good": "as good",
-    "undecided": "not told apart (their intervals reach beyond the margin of {margin})",
+    "at chance": "neither {reference} nor these left chance",
+    "undecided": "not told apart (their intervals hold 0 and reach beyond the margin of {margin})",
+    "corrected": "apart if each were the only one, not so among {tests} rules (Holm)",
+    "few seeds": "the same difference at every seed, and too few seeds to be sure of it",
     "one seed": "one seed: no interval, no test",
     "no pair": "not compared (at no seed did {reference} end as well)",
 }
@@ -39,20 +42,35 @@ def sentences(grid: Grid, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _compared(rows: Sequence[Row], score: Score) -> list[str]:
-    first, *others = rows
+    (first,) = [row for row in rows if not row.against]
+    others = [row for row in rows if row.against]
+    chance = shown(first.chance, None, score)
     margin = f"{score.margin * score.scale:g}{' point' * (score.scale == 100)}"
     ended = first.score.value is not None
-    said = [f"{first.rule} reaches {shown(first.score.value, first.score.half_width, score)}"] * ended
+    reached = f"{first.rule} reaches {shown(first.score.value, first.score.half_width, score)}"
+    said = [reached + f" and does not leave chance ({chance})" * (first.left_chance is False)] * ended
     for verdict, words in _SAID.items():
-        found = [row for row in others if row.verdict == verdict]
+        found = [row for row in others if _why(row) == verdict]
         if found:
             listed = ", ".join(f"{row.rule} ({_difference(row, score)})" for row in found)
-            said.append(f"{words.format(margin=margin, reference=first.rule)}: {listed}")
-    survivors = [row for row in others if row.verdict in ("better", "as good") and (row.angle or 0) > POOR]
+            said.append(f"{words.format(margin=margin, reference=first.rule, tests=len(others))}: {listed}")
+    survivors = [
+        row
+        for row in others
+        if row.verdict in ("better", "as good") and (row.angle or 0) > POOR and row.left_chance is not False
+    ]
     if survivors:
         listed = ", ".join(f"{row.rule} ({row.angle:.0f} degrees)" for row in survivors)
         said.append(f"the score survives a poor angle: {listed}")
     return said
+
+
+def _why(row: Row) -> str:
+    """The verdict, and of one that is undecided the reason."""
+    value, half_width, p = row.paired.difference.value, row.paired.difference.half_width, row.paired.p_value
+    if row.verdict != "undecided" or value is None or half_width is None or p is None or abs(value) <= half_width:
+        return row.verdict
+    return "corrected" if p < LEVEL else "few seeds"
 
 
 def _lost(rows: Sequence[Row]) -> list[str]:

@@ -35,7 +35,7 @@ class Paired:
 
     Attributes:
         difference: mean of (run - reference), with its interval.
-        p_value: of the two-sided paired t test; ``None`` with fewer than two pairs.
+        p_value: of the two-sided paired test; ``None`` with fewer than two pairs.
     """
 
     difference: Mean
@@ -63,8 +63,12 @@ def mean(values: Sequence[float]) -> Mean:
 def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
     """The paired t test of values against a reference, pair by pair.
 
-    Differences that are all the same, but for the rounding of their subtraction, have no spread: p is 1 where they are
-    0, and 0 where they are not.
+    Differences that are all the same, but for the rounding of their subtraction, have no spread, and Student's t is not
+    defined. Then p is 1 where they are 0, and else that of the sign-flip test (Fisher 1935): of the 2^n ways to give
+    n equal differences their signs, two have a mean as far from 0, so that p = 2^(1 - n).
+
+    >>> paired([2.0, 3.0, 4.0], [1.0, 2.0, 3.0]).p_value
+    0.25
 
     Raises:
         ValueError: the two do not have the same length.
@@ -74,7 +78,7 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
         return Paired(mean(differences), None)
     rounding = 1e-12 * max(map(abs, (*values, *reference)))
     if max(differences) - min(differences) <= rounding:
-        return Paired(mean(differences), 1.0 if abs(differences[0]) <= rounding else 0.0)
+        return Paired(mean(differences), 1.0 if abs(differences[0]) <= rounding else 2.0 ** (1 - len(differences)))
     from scipy.stats import ttest_1samp
 
     return Paired(mean(differences), float(ttest_1samp(differences, 0.0).pvalue))

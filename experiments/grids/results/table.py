@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from ....analysis.surrogates.lookup import TIED
 from ...networks import network
 from ..grid import Grid, Task, own_data
 from ..job import Record
@@ -13,6 +14,9 @@ from .statistics import Mean, Paired, holm, mean, paired
 
 LEVEL = 0.05
 """A difference is one where Holm's p value lies below it."""
+
+LEARNED = 0.1
+"""A rule has left chance where the lower end of its interval lies beyond this share of the way from chance to 1."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +73,11 @@ class Row:
         paired: over the seeds at which neither diverged.
         p_holm: the p value, corrected over the rules of this setting.
         verdict: as `verdict` has it; "diverged" where all runs of the rule did; "quick" where the grid is cut short;
-            "" for the rule that the others are compared with.
+            "at chance" where neither the rule nor what it is compared with left chance; "" for the rule that the others
+            are compared with.
         angle: mean angle in degrees to the exact gradient over stages and the seeds that did not diverge; ``None``
             where not measured.
+        chance: as `Record` has it.
     """
 
     setting: Setting
@@ -84,6 +90,12 @@ class Row:
     p_holm: float | None
     verdict: str
     angle: float | None = None
+    chance: float | None = None
+
+    @property
+    def left_chance(self) -> bool | None:
+        """Whether the rule clearly learned something; ``None`` where there is no chance level, or no run."""
+        return left_chance(self.score, self.chance)
 
     def as_json(self) -> dict[str, object]:
         """One flat record."""
@@ -104,6 +116,8 @@ class Row:
             "p_holm": self.p_holm,
             "verdict": self.verdict,
             "angle_degrees": self.angle,
+            "chance": self.chance,
+            "left_chance": self.left_chance,
         }
 
 
@@ -125,7 +139,8 @@ def setting(record: Record) -> Setting:
 
 
 def _rows(where: Setting, by_rule: dict[str, list[Record]], score: Score, short: bool) -> list[Row]:
-    against = next(iter(by_rule))
+    against = TIED if TIED in by_rule else next(iter(by_rule))
+    chance = next((record.chance for records in by_rule.values() for record in records), None)
     finals = {rule: _finals(records, score.name) for rule, records in by_rule.items()}
     tests = {rule: _paired(values, finals[against]) for rule, values in finals.items() if rule != against}
     corrected = dict(zip(tests, holm([test.p_value for test in tests.values()]), strict=True))
@@ -135,7 +150,11 @@ def _rows(where: Setting, by_rule: dict[str, list[Record]], score: Score, short:
             return ""
         if not finals[rule]:
             return "diverged"
-        return "quick" if short else verdict(tests[rule], corrected[rule], score.margin)
+        if short:
+            return "quick"
+        found = verdict(tests[rule], corrected[rule], score.margin)
+        learned = [left_chance(mean(list(finals[each].values())), chance) for each in (rule, against)]
+        return "at chance" if learned == [False, False] and found not in ("no pair", "one seed") else found
 
     return [
         Row(
@@ -149,6 +168,7 @@ def _rows(where: Setting, by_rule: dict[str, list[Record]], score: Score, short:
             corrected.get(rule),
             said(rule),
             _angle(records),
+            chance,
         )
         for rule, records in by_rule.items()
     ]
@@ -179,6 +199,17 @@ def verdict(test: Paired, p_holm: float | None, margin: float) -> str:
     if p_holm < LEVEL:
         return "better" if value > 0 else "worse"
     return "as good" if abs(value) + half_width < margin else "undecided"
+
+
+def left_chance(score: Mean, chance: float | None) -> bool | None:
+    """Whether a mean accuracy lies clearly above chance, by `LEARNED`.
+
+    >>> left_chance(Mean(0.18, 0.02, 5), 0.1), left_chance(Mean(0.5, 0.1, 5), 0.1)
+    (False, True)
+    """
+    if chance is None or score.value is None:
+        return None
+    return score.value - (score.half_width or 0.0) > chance + LEARNED * (1 - chance)
 
 
 def _angle(records: Sequence[Record]) -> float | None:

@@ -101,5 +101,6 @@ def _largest(one: Any, other: Any, *, least: float) -> float:
     ):
         return max((_largest(*pair, least=least) for pair in zip(one, other, strict=True)), default=0.0)
     if isinstance(one, int | float) and isinstance(other, int | float) and one != other:
-        return abs(one - other) / max(abs(one), abs(other), least)
+        relative = abs(one - other) / max(abs(one), abs(other), least)
+        return relative if math.isfinite(relative) else math.inf
     return 0.0 if one == other else math.inf

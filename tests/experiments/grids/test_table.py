@@ -1,5 +1,6 @@
 """The table: means, intervals, tests and sentences on numbers whose answer is known; diverged runs are in no mean."""
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -7,14 +8,15 @@ import numpy as np
 import pytest
 from downslope.__main__ import app
 from downslope.analysis.gradients.table import read
+from downslope.experiments.data import load
 from downslope.experiments.grids.cell import Cell
 from downslope.experiments.grids.grid import Block, Grid
 from downslope.experiments.grids.grid import grid as named
-from downslope.experiments.grids.job import Record
+from downslope.experiments.grids.job import Record, jobs, run
 from downslope.experiments.grids.results import present, tidy
 from downslope.experiments.grids.results.alignment import correlations, sentence
 from downslope.experiments.grids.results.sentences import DIVERGED, sentences
-from downslope.experiments.grids.results.statistics import Mean, Paired, holm, mean, paired
+from downslope.experiments.grids.results.statistics import Mean, Paired, holm
 from downslope.experiments.grids.results.table import table, verdict
 from downslope.experiments.grids.running.run import complete
 from typer.testing import CliRunner
@@ -57,46 +59,14 @@ def row(rule, rows):
     return found
 
 
-def test_a_mean_and_its_interval_by_hand():
-    found = mean([2.0, 4.0, 4.0, 4.0, 6.0])
-    assert found.value == 4.0
-    assert found.half_width == pytest.approx(2.7764451 * math.sqrt(2) / math.sqrt(5), rel=1e-7)  # t(0.975, 4)
-
-
-def test_one_value_has_no_interval_and_none_has_no_mean():
-    assert mean([3.0]) == Mean(3.0, None, 1)
-    assert mean([]) == Mean(None, None, 0)
-
-
-def test_the_interval_covers_the_mean_as_often_as_it_says():
-    draws = np.random.default_rng(0).normal(1.0, 2.0, size=(2000, 5))
-    found = [mean(list(row)) for row in draws]
-    covered = sum(abs(each.value - 1.0) <= each.half_width for each in found) / len(found)
-    assert 0.935 < covered < 0.965
-
-
-def test_the_paired_test_by_hand():
-    found = paired([1.0, 2.0, 4.0, 5.0], [0.0, 2.0, 3.0, 3.0])  # differences 1, 0, 1, 2: t = 1 / (0.8165 / 2)
-    assert found.difference.value == 1.0
-    assert found.p_value == pytest.approx(0.0919, abs=1e-3)
-
-
-def test_pairing_sees_what_the_spread_of_seeds_hides():
-    seeds = np.random.default_rng(1).normal(0, 10, 8)
-    found = paired(list(seeds + 0.1 + 0.01 * np.arange(8)), list(seeds))
-    assert found.p_value < 1e-4
-
-
-def test_differences_without_spread():
-    assert paired([1.0, 2.0], [1.0, 2.0]).p_value == 1.0
-    assert paired([2.0, 3.0], [1.0, 2.0]).p_value == 0.0
-    assert paired([0.3, 0.8], [0.1, 0.6]).p_value == 0.0  # 0.3 - 0.1 and 0.8 - 0.6 differ in the last bit
-    assert paired([2.0], [1.0]).p_value is None
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, None, 0.8]) == [1.0, None, 1.0]
+@pytest.mark.parametrize(("seeds", "expected"), [(2, "undecided"), (5, "undecided"), (6, "better")])
+def test_equal_differences_at_few_seeds_decide_nothing(seeds, expected):
+    cells = [Cell("mlp-digits", "logistic", rule, 0.05, 64, 1, seed) for rule in RULES[:2] for seed in range(seeds)]
+    found = [record(cell, 0.5 + 0.1 * (cell.rule == "constant") + 0.01 * cell.seed) for cell in cells]
+    rows = table(GRID, found)
+    assert row("constant", rows).verdict == expected
+    (said,) = sentences(GRID, rows)
+    assert ("too few seeds to be sure of it: constant (+10.00" in said) == (expected == "undecided")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +114,74 @@ def test_a_difference_that_is_sure_but_small_is_called_so():
     (said,) = sentences(GRID, table(GRID, small))
     assert "better: constant (+0.10 ± 0.01, p = " in said
     assert said.count("within the margin") == 3
+
+
+def test_an_undecided_rule_says_why():
+    """Two rules whose intervals lie above 0: alone each would be sure, and of six none is."""
+    steps = np.array([0.010, 0.030, 0.005, 0.025, 0.040])
+    rules = ["tied", *(f"triangle(width={width})" for width in range(1, 7))]
+    found = [
+        record(
+            Cell("mlp-digits", "logistic", rule, 0.05, 64, 1, seed),
+            0.9 + (steps[seed] if 0 < number < 3 else (-1) ** seed * 0.02 * (number > 2)),
+        )
+        for number, rule in enumerate(rules)
+        for seed in range(5)
+    ]
+    (said,) = sentences(GRID, table(GRID, found))
+    assert "apart if each were the only one, not so among 6 rules (Holm): triangle(width=1) (+2.20" in said
+    assert "hold 0 and reach beyond the margin of 1 point): triangle(width=3) (+0.40" in said
+
+
+def at_chance(tied, constant, *, cosine=0.05, chance=0.1135):
+    """Two rules of five seeds with these mean accuracies."""
+    cells = [Cell("mlp-digits", "logistic", rule, 0.05, 64, 1, seed) for rule in RULES[:2] for seed in range(5)]
+    means = {"tied": tied, "constant": constant}
+    return [
+        replace(
+            record(cell, means[cell.rule] + 0.001 * (cell.seed % (3 if cell.rule == "tied" else 4)), cosine=cosine),
+            chance=chance,
+        )
+        for cell in cells
+    ]
+
+
+@pytest.mark.parametrize(("tied", "constant"), [(0.11, 0.11), (0.0929, 0.1783)])
+def test_of_two_rules_at_chance_neither_is_called_good(tied, constant):
+    rows = table(GRID, at_chance(tied, constant))
+    assert row("constant", rows).verdict == "at chance"
+    assert row("constant", rows).as_json()["left_chance"] is False
+    (said,) = sentences(GRID, rows)
+    assert "and does not leave chance (11.35); neither tied nor these left chance: constant (+" in said
+    assert "as good" not in said
+    assert "better" not in said
+    assert "survives" not in said
+
+
+def test_a_rule_that_learns_where_tied_does_not_is_better():
+    rows = table(GRID, at_chance(0.11, 0.90))
+    assert row("constant", rows).verdict == "better"
+    (said,) = sentences(GRID, rows)
+    assert "does not leave chance" in said
+    assert "survives a poor angle: constant (87 degrees)" in said
+
+
+def test_where_no_class_is_named_there_is_no_chance():
+    assert row("constant", table(GRID, at_chance(0.11, 0.11, chance=None))).verdict == "as good"
+
+
+def test_chance_is_the_share_of_the_commonest_class():
+    (job,) = jobs(named("suc-ones").quick().varied(epochs=1, rules=["tied"], seeds=1))
+    labels = load("ones").test_targets
+    assert run(job)[0].chance == max(labels.double().mean().item(), 1 - labels.double().mean().item())
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(RULES[:3])), ids=",".join)
+def test_tied_is_the_reference_wherever_it_stands(order):
+    rows = table(GRID, [each for rule in order for each in FOUND if each.cell.rule == rule])
+    assert {each.rule: each.against for each in rows} == {"tied": "", "constant": "tied", "rectangle": "tied"}
+    (said,) = sentences(GRID, rows)
+    assert "tied reaches 90.00 ± 0.20; better: constant (+3.00" in said
 
 
 def test_a_poor_angle_under_a_good_score_is_said():
