@@ -17,12 +17,17 @@ from hashlib import blake2b
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from ...errors import Refused
 from ...surrogates.formula.evaluation import at_once, product
 from ...surrogates.surrogate import Surrogate
 
 Native = Callable[..., torch.Tensor]
+
+# Looked up once: at a small layer the way to a function costs as much as the function.
+_transforming = torch._C._are_functorch_transforms_active
+_unwrapped = torch._C._functorch.unwrap_if_dead
 
 # Saved beside the preactivation. A checkpoint that recomputes the forward natively would put the activation's OUTPUT
 # where the preactivation was; it meets a missing or misshapen tensor here instead, and that cannot pass in silence.
@@ -119,7 +124,7 @@ class Backward:
         self, upstream: torch.Tensor, preactivation: torch.Tensor | None, value: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The upstream gradient (or the tangent) times psi; ``value`` is the activation's, where it is at hand."""
-        choice, draw = self.selector()
+        choice, draw = self.selector.position or self.selector()
         chosen = self.factors[choice]
         self.tally.backward += 1
         if chosen.constant is not None:
@@ -152,9 +157,13 @@ class Replaced(torch.autograd.Function):
         ctx.save_for_backward(*saved)
 
     @staticmethod
-    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
-        """(g psi(u), g): the second input, where it has a gradient, is the value itself."""
-        gradient = ctx.rule(upstream, *_saved(ctx)) if ctx.needs_input_grad[0] else None
+    def backward(ctx: Any, upstream: torch.Tensor | None, beside: torch.Tensor | None = None) -> Any:
+        """(g psi(u), g): the second input, where it has a gradient, is the value itself; ``beside`` is u's own."""
+        gradient = None
+        if upstream is not None and ctx.needs_input_grad[0]:
+            gradient = ctx.rule(upstream, *_saved(ctx))
+        if beside is not None:
+            gradient = beside if gradient is None else gradient + beside
         return gradient, upstream if ctx.needs_input_grad[1] else None, None, None, None
 
     @staticmethod
@@ -188,7 +197,37 @@ class Replaced(torch.autograd.Function):
         return apply(u, second, native, backward), 0
 
 
-_applied: Any = super(torch.autograd.Function, Replaced).apply
+class _Direct(Replaced):
+    """The same where no transform and no forward mode is at work.
+
+    torch calls one function where it would call two, and the copy of u is an output of the node itself, so that it needs
+    no node of its own: its gradient is there only where psi is differentiated.
+    """
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, preactivation: torch.Tensor, second: torch.Tensor | None, _: None, native: Native, backward: Backward
+    ) -> Any:
+        """The activation itself, and u for the factors that depend on it."""
+        ctx.rule = backward
+        if not backward.needs_preactivation:
+            ctx.save_for_backward(_MARK)
+            return native(preactivation) if second is None else native(preactivation, second)
+        ctx.set_materialize_grads(False)
+        u = kept(preactivation)
+        output = native(preactivation) if second is None else native(preactivation, second)
+        if backward.needs_value:
+            ctx.save_for_backward(_MARK, u, output)
+        else:
+            ctx.save_for_backward(_MARK, u)
+        return output, u
+
+    setup_context = torch.autograd.function._SingleLevelFunction.setup_context
+
+
+# A node of the graph is known by the function that made it, and both make the same node.
+_Direct._backward_cls._forward_cls = Replaced  # type: ignore[attr-defined]
+_applied: Any = super(torch.autograd.Function, _Direct).apply
 
 
 def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Native, backward: Backward) -> torch.Tensor:
@@ -200,17 +239,41 @@ def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Nati
         native: computes the value from u, and from ``second`` where there is one.
         backward: the backward.
     """
-    if torch._C._are_functorch_transforms_active():
+    if _transforming() or forward_ad._current_level >= 0:
+        preactivation = preactivation.clone() if backward.needs_preactivation else preactivation
         return Replaced.apply(preactivation, second, _MARK, native, backward)  # type: ignore[no-any-return, no-untyped-call]
     # Function.apply would first bind the arguments to forward's signature, which takes four times as long as the rest.
-    preactivation = torch._C._functorch.unwrap_if_dead(preactivation)
-    return _applied(preactivation, second, _MARK, native, backward)  # type: ignore[no-any-return]
+    output = _applied(_unwrapped(preactivation), second, None, native, backward)
+    return output[0] if backward.needs_preactivation else output  # type: ignore[no-any-return]
+
+
+def kept(given: torch.Tensor) -> torch.Tensor:
+    """A copy of a preactivation, for the backward.
+
+    The native operation may save its output instead of its input, and then allows the input to change afterwards. On a
+    CPU a large one is copied only when it changes: a pass over memory less, and a tensor less in it. A part of a larger
+    tensor is copied at once, so that it does not keep the whole.
+    """
+    if (
+        given.numel() >= _LARGE
+        and given.is_cpu
+        and given.__class__ is torch.Tensor
+        and given.untyped_storage().nbytes() == given.numel() * given.itemsize
+    ):
+        try:
+            return torch._lazy_clone(given)
+        except RuntimeError:  # memory that is not torch's own, e.g. NumPy's
+            pass
+    return given.clone()
+
+
+_LARGE = 1 << 13  # entries
 
 
 def _saved(ctx: Any) -> tuple[torch.Tensor | None, ...]:
     """u, and the value where it was kept; a missing u is ``None``."""
     mark, *rest = ctx.saved_tensors
-    if mark.dtype != torch.bool or mark.shape != (0,):
+    if mark is not _MARK and (mark.dtype != torch.bool or mark.shape != (0,)):
         raise Refused(
             "backward: a checkpoint recomputed the forward natively, outside the `with untie(...)` block. Keep the "
             "backward inside the block."

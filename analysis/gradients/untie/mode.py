@@ -110,9 +110,10 @@ class Replacing(TorchFunctionMode):
         self.modules: list[nn.Module] = []
         self.native: list[Any] = []  # the autograd nodes of the calls that were left alone on purpose
         self.since = since
+        self.caught: BaseException | None = None
         self.attentive = plan.by_module or not torch.is_grad_enabled()
         self._plan, self._generator, self._recomputing, self._ended = plan, generator, recomputing, ended
-        self._table = plan.table
+        self._table, self._met = plan.table, plan.met
         self._seeds: Seeds | None = None
         self._cut: list[_Cut] = []
         self._aside: nn.Module | None = None
@@ -137,14 +138,12 @@ class Replacing(TorchFunctionMode):
         known = self._table.get(func)
         if known is None or self._cut:
             return func(*args, **kwargs) if kwargs else func(*args)
-        if len(args) == 1 and args[0].__class__ is torch.Tensor:
-            here = self.modules[-1] if self.modules else None
-            backward = self._plan.met.get((func, here, tuple(kwargs.items()) if kwargs else ()))
-            if backward is not None and args[0].is_floating_point():
+        if len(args) == 1 and self.modules:
+            backward = self._met.get((func, self.modules[-1], tuple(kwargs.items()) if kwargs else ()))
+            if backward is not None and args[0].__class__ is torch.Tensor and args[0].is_floating_point():
                 if not self._recomputing:
                     backward.tally.forward += 1
-                u = kept(args[0]) if backward.needs_preactivation else args[0]
-                return apply(u, None, partial(func, **kwargs) if kwargs else func, backward)
+                return apply(args[0], None, partial(func, **kwargs) if kwargs else func, backward)
         kwargs = dict(kwargs) if kwargs else {}
         if not args:  # the input came by name
             args = tuple(kwargs.pop(key) for key in ("input", "self") if key in kwargs)
@@ -190,8 +189,6 @@ class Replacing(TorchFunctionMode):
             if all(isinstance(each, _PLAIN) for each in kwargs.values()):
                 self._plan.met[func, here, tuple(kwargs.items())] = backward
         u = given
-        if backward.needs_preactivation:
-            u = given.clone() if in_place else kept(given)
         value = kwargs.pop("values", rest[0] if rest else None)
         if isinstance(value, torch.Tensor):  # Heaviside's value at zero, which may broadcast
             value, rest = value.detach(), rest[1:]
@@ -274,30 +271,6 @@ class Replacing(TorchFunctionMode):
         backward = self._backward(module, type(module), cut.rule, {})
         result = apply(cut.preactivation, output, _second, backward)
         return cut.given.copy_(result) if output is cut.inner else result
-
-
-def kept(given: torch.Tensor) -> torch.Tensor:
-    """A copy of a preactivation on the graph, for the backward.
-
-    The native operation may save its output instead of its input, and then allows the input to change afterwards. On a
-    CPU a large one is copied only when it changes: a pass over memory less, and a tensor less in it. A part of a larger
-    tensor is copied at once, so that it does not keep the whole.
-    """
-    if (
-        given.numel() >= _LARGE
-        and given.is_cpu
-        and given.__class__ is torch.Tensor
-        and not torch._C._are_functorch_transforms_active()
-        and given.untyped_storage().nbytes() == given.numel() * given.itemsize
-    ):
-        try:
-            return torch._lazy_clone(given)
-        except RuntimeError:  # memory that is not torch's own, e.g. NumPy's
-            pass
-    return given.clone()
-
-
-_LARGE = 1 << 13  # entries
 
 
 @dataclass(frozen=True)

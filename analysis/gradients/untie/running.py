@@ -30,6 +30,9 @@ class Run(Protocol):
     attentive: bool
     """Whether it wants to know of each module."""
 
+    caught: BaseException | None
+    """What was being handled when it began."""
+
     def start(self) -> None:
         """Begins to see calls on this thread."""
 
@@ -58,7 +61,7 @@ class Watch:
         self._model, self._begin = model, begin
         self._members: frozenset[int] | None = None
         self._owner = get_ident()
-        self._runs: dict[int, tuple[Run, BaseException | None]] = {}
+        self._runs: dict[int, Run] = {}
         self._handles: list[Any] = []
 
     def __enter__(self) -> Watch:
@@ -73,13 +76,13 @@ class Watch:
             handle.remove()
         left = self._runs.pop(self._owner, None)
         if left is not None:  # only where an interrupt, which runs no hook, left the model
-            left[0].finish(None, None, failed=True)
+            left.finish(None, None, failed=True)
 
     @contextmanager
     def manual(self) -> Iterator[Callable[[Any], Any]]:
         """One run for the whole block, for a model that is no module; the block hands it the model's output."""
         run = self._begin(False)
-        self._runs[self._owner] = run, None
+        self._runs[self._owner] = run
         run.start()
         failed, output = True, None
 
@@ -96,8 +99,7 @@ class Watch:
             run.finish(None, output, failed)
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        found = self._runs.get(get_ident())
-        run = self._start(module) if found is None else found[0]
+        run = self._runs.get(get_ident()) or self._start(module)
         if run is None:
             return None
         run.modules.append(module)
@@ -109,26 +111,26 @@ class Watch:
             return None
         run = self._begin(recomputing)
         run.start()
-        self._runs[get_ident()] = run, sys.exception()
+        run.caught = sys.exception()
+        self._runs[get_ident()] = run
         return run
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        found = self._runs.get(get_ident())
-        if found is None:
+        run = self._runs.get(get_ident())
+        if run is None:
             return None
-        run, caught = found
         modules = run.modules
         if not modules or modules[-1] is not module:
             return None
         modules.pop()
-        changed = None
-        if run.attentive or not modules:
-            # torch calls this hook while it handles an exception of the forward, too; the hook is not told.
-            failed = sys.exception() is not caught
-            changed = run.leave(module, output, failed) if run.attentive else None
-            if not modules and self._model is not None:
-                del self._runs[get_ident()]
-                run.finish(module, output, failed)
+        if modules and not run.attentive:
+            return None
+        # torch calls this hook while it handles an exception of the forward, too; the hook is not told.
+        failed = sys.exception() is not run.caught
+        changed = run.leave(module, output, failed) if run.attentive else None
+        if not modules and self._model is not None:
+            del self._runs[get_ident()]
+            run.finish(module, output, failed)
         return changed
 
     def _is_member(self, module: nn.Module) -> bool:

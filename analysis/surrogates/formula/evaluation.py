@@ -20,8 +20,14 @@ from ...errors import Refused
 from .calculus.rewriting import derivative
 from .numerics.draws import draw
 from .numerics.plans import choose
-from .numerics.window import times
+from .numerics.window import multiplier
 from .steps.writer import noise_of
+
+# Looked up once: at a small tensor the way to a function costs as much as the function.
+_batched = torch._C._functorch.is_legacy_batchedtensor
+_transforming = torch._C._are_functorch_transforms_active
+_recording = torch.is_grad_enabled
+_compiling = torch.compiler.is_compiling
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -93,7 +99,7 @@ def product(
         return choose(formula, preactivation.dtype).plan.times(
             upstream, preactivation, *_drawn(preactivation, noise, generator)
         )
-    return times(formula, preactivation, upstream)
+    return multiplier(formula, preactivation.dtype)(preactivation, upstream)
 
 
 def at_once(tensor: torch.Tensor, upstream: torch.Tensor) -> bool:
@@ -105,16 +111,14 @@ def at_once(tensor: torch.Tensor, upstream: torch.Tensor) -> bool:
         upstream.dtype is dtype
         and dtype in _DTYPES
         and upstream.shape == tensor.shape
-        and not torch.is_grad_enabled()
-        and not torch._C._functorch.is_legacy_batchedtensor(upstream)
-        and not _transformed()
+        and not (_recording() or _batched(upstream) or _transformed())
     )
 
 
 def _transformed() -> bool:
     """Whether a transform of ``torch.func``, forward mode or the compiler is at work."""
     level: int = forward_ad._current_level
-    return level >= 0 or torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()
+    return level >= 0 or _transforming() or _compiling()
 
 
 def _drawn(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import sympy as sp
@@ -110,16 +111,35 @@ _ROUNDED_ONCE: dict[str, Callable[..., Any]] = {
     "negated": torch.logical_not,
 }
 
-OVERWRITING: dict[Any, tuple[Callable[..., Tensor], ...]] = {
-    operator.add: (Tensor.add_, lambda x, y: y.add_(x)),
-    operator.sub: (Tensor.sub_, lambda x, y: y.neg_().add_(x)),
-    operator.mul: (Tensor.mul_, lambda x, y: y.mul_(x)),
-    operator.neg: (Tensor.neg_,),
-    _maximum: (lambda x, y: x.clamp_min_(y), lambda x, y: y.clamp_min_(x)),
-    _minimum: (lambda x, y: x.clamp_max_(y), lambda x, y: y.clamp_max_(x)),
-    **{getattr(torch, name): (getattr(torch, f"{name}_"),) for name in ("abs", "sqrt", "exp", "expm1", "tanh", "erf")},
+
+def _from(x: float) -> Callable[[Tensor], Tensor]:
+    """x - y, written over y."""
+
+    @cache
+    def number(dtype: torch.dtype) -> Tensor:
+        return torch.tensor(x, dtype=dtype)
+
+    return lambda y: torch.sub(number(y.dtype), y, out=y)
+
+
+def _always(function: Callable[[Tensor], Tensor]) -> Callable[[None], Callable[[Tensor], Tensor]]:
+    return lambda _: function
+
+
+def _with(name: str) -> Callable[[float], Callable[[Tensor], Tensor]]:
+    return lambda x: operator.methodcaller(name, x)
+
+
+OVERWRITING: dict[Any, tuple[Callable[[Any], Callable[[Tensor], Tensor]], ...]] = {
+    operator.add: (_with("add_"),) * 2,
+    operator.sub: (_with("sub_"), _from),
+    operator.mul: (_with("mul_"),) * 2,
+    operator.neg: (_always(torch.neg_),),
+    _maximum: (_with("clamp_min_"),) * 2,
+    _minimum: (_with("clamp_max_"),) * 2,
+    **{name: (_always(getattr(torch, f"{name.__name__}_")),) for name in (torch.abs, torch.sqrt, torch.exp)},
 }
-"""The same values, written over the argument that is not used again; the other is a number."""
+"""What writes the same value over an argument that is not used again, by its place, from the other one, a number."""
 
 SAME_EVERYWHERE = {*_ROUNDED_ONCE, "number", "compare", "choose"}
 """Operations that every IEEE machine rounds in the same way."""

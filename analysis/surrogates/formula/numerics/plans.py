@@ -58,6 +58,12 @@ class InParts:
             return self.plan(u, *noise).mul_(upstream)
         return self._in_parts(upstream, u, *noise)
 
+    def multiply(self, u: Tensor, upstream: Tensor) -> Tensor:
+        """As `times`, without noise."""
+        if u.numel() <= self.size or self._whole(u):
+            return self.plan(u).mul_(upstream)
+        return self._in_parts(upstream, u)
+
     def _whole(self, u: Tensor, *noise: Tensor) -> bool:
         if u.numel() <= 2 * self.size * torch.get_num_threads() or u.device.type != "cpu":
             return True
@@ -102,8 +108,10 @@ def choose(formula: sp.Expr, dtype: torch.dtype) -> Choice:
     for rung, plan, variants in _rungs(list(dict.fromkeys((first, *codes))), dtype):
         for variant in variants(plan, points, noise, right):
             if bool(near(variant(points, *noise), right).all()):
-                lean = rung == "plain" and isinstance(variant, InOneDtype) and variant.lean
-                return Choice(rung, InParts(variant, _WHOLE if lean else _PARTS[dtype.itemsize if rung == "plain" else 8]))
+                lean = rung == "plain" and isinstance(variant, InOneDtype) and variant.chain
+                return Choice(
+                    rung, InParts(variant, _WHOLE if lean else _PARTS[dtype.itemsize if rung == "plain" else 8])
+                )
     if dtype.itemsize == 2 and not noise:
         return Choice("table", InParts(_in_table(right), _PARTS[2]))
     right_values = partial(accurate.values, formula, dtype)
@@ -148,8 +156,8 @@ def _in_floats(rung: str, codes: Sequence[Program], dtype: torch.dtype) -> Itera
             arithmetic = partial(plain.arithmetic, dtype=dtype)
             run = code.bind(arithmetic, plain.OVERWRITING)
             if code.steps and code.steps[-1].operation != "number":  # else the value is an input, or no tensor
-                lean = code.in_one_tensor(arithmetic, plain.OVERWRITING)
-                yield rung, InOneDtype(run, dtype, guarded=False, lean=lean), _as_it_is
+                chain = code.chain(arithmetic, plain.OVERWRITING)
+                yield rung, InOneDtype(run, dtype, guarded=False, chain=chain), _as_it_is
             yield rung, InOneDtype(run, dtype), _variants
         except plain.Unfit:
             continue
@@ -164,17 +172,21 @@ class InOneDtype:
         dtype: what it works in.
         guarded: whether NaN is put in where u is NaN.
         within: whether u is first brought within a reach where it can be doubled twenty times without overflow.
-        lean: whether it makes no tensor but its value.
+        chain: the program as functions, where it makes no tensor but its value.
     """
 
     run: Callable[[Sequence[Any]], Any]
     dtype: torch.dtype
     guarded: bool = True
     within: bool = False
-    lean: bool = False
+    chain: tuple[Callable[[Tensor], Tensor], ...] | None = None
 
     def __call__(self, u: Tensor, *noise: Tensor) -> Tensor:
         """The values."""
+        if self.chain and u.dtype is self.dtype:
+            for function in self.chain:
+                u = function(u)
+            return u
         given = u if u.dtype is self.dtype else u.to(self.dtype)
         if self.within:
             reach = torch.finfo(self.dtype).max * _WITHIN

@@ -7,10 +7,9 @@ inside is evaluated, by the same plans as everywhere else. The values are those 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import sympy as sp
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from ..steps.forms import positive_part
 from ..steps.writer import noise_of
-from .plans import choose
+from .plans import InParts, choose
 
 _aten = torch.ops.aten
 _PAYS = 1 << 15, 1 << 20  # entries: fewer cost as much as the calls, more leave the cache
@@ -78,40 +77,51 @@ class Window:
         return _aten.hardtanh_backward.grad_input(upstream, u, below, above, grad_input=upstream)  # type: ignore[no-any-return]
 
 
-class _Cut(NamedTuple):
-    """A window in a dtype."""
+@lru_cache(maxsize=512)
+def multiplier(formula: sp.Expr, dtype: torch.dtype) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function of the preactivation u and an upstream gradient: the gradient times the formula, which has no noise.
 
-    factor: float | None  # what stands inside, where it is a number
-    inner: sp.Expr
-    low: float
-    high: float | None
-
-
-def times(formula: sp.Expr, u: Tensor, upstream: Tensor) -> Tensor:
-    """The upstream gradient, of u's shape and dtype, times a formula without noise.
+    Both are of one shape and of the given dtype.
 
     >>> from downslope import SURROGATES
-    >>> times(SURROGATES["rectangle"].formula, torch.tensor([-1.0, 0.1, 1.0]), torch.tensor([2.0, 3.0, 4.0]))
+    >>> times = multiplier(SURROGATES["rectangle"].formula, torch.float32)
+    >>> times(torch.tensor([-1.0, 0.1, 1.0]), torch.tensor([2.0, 3.0, 4.0]))
     tensor([0., 3., 0.])
     """
-    dtype = u.dtype
-    cut = _cut(formula, dtype)
-    if (
-        cut is None
-        or not (u.is_cpu and u.is_contiguous() and upstream.is_contiguous())
-        or (cut.factor is None and not _PAYS[0] <= u.numel() <= _PAYS[1])
-        or not _finite(u, upstream)
-    ):
-        return choose(formula, dtype).plan.times(upstream, u)
-    factor, inner, low, high = cut
-    if factor == 1:
+    plan, window = choose(formula, dtype).plan, split(formula)
+    # Where the formula is a maximum one of the plans is as short, and needs no look at the numbers.
+    if window.low is None or dtype.itemsize < 4 or positive_part(formula) is not formula:
+        return plan.multiply
+    return _Cut(window, *_bounds(window, dtype), plan)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Multiplies by a window in a dtype."""
+
+    window: Window
+    low: float
+    high: float | None
+    plan: InParts
+
+    def __call__(self, u: Tensor, upstream: Tensor) -> Tensor:
+        """The upstream gradient times the formula; by the whole formula where the cut would be slower or wrong."""
+        inner, low, high = self.window.inner, self.low, self.high
+        number = inner.is_number
+        if (
+            not (u.is_cpu and u.is_contiguous() and upstream.is_contiguous())
+            or not (number or _PAYS[0] <= u.numel() <= _PAYS[1])
+            or not _finite(u, upstream)
+        ):
+            return self.plan.multiply(u, upstream)
+        if inner == 1:
+            if high is None:
+                return _aten.threshold_backward.default(upstream, u, low)  # type: ignore[no-any-return]
+            return _aten.hardtanh_backward.default(upstream, u, low, high)  # type: ignore[no-any-return]
+        inside = upstream * float(inner) if number else choose(inner, u.dtype).plan.plan(u).mul_(upstream)
         if high is None:
-            return _aten.threshold_backward.default(upstream, u, low)  # type: ignore[no-any-return]
-        return _aten.hardtanh_backward.default(upstream, u, low, high)  # type: ignore[no-any-return]
-    inside = choose(inner, dtype).plan.plan(u).mul_(upstream) if factor is None else upstream * factor
-    if high is None:
-        return _aten.threshold_backward.grad_input(inside, u, low, grad_input=inside)  # type: ignore[no-any-return]
-    return _aten.hardtanh_backward.grad_input(inside, u, low, high, grad_input=inside)  # type: ignore[no-any-return]
+            return _aten.threshold_backward.grad_input(inside, u, low, grad_input=inside)  # type: ignore[no-any-return]
+        return _aten.hardtanh_backward.grad_input(inside, u, low, high, grad_input=inside)  # type: ignore[no-any-return]
 
 
 def _finite(u: Tensor, upstream: Tensor) -> bool:
@@ -121,18 +131,6 @@ def _finite(u: Tensor, upstream: Tensor) -> bool:
     numbers may overflow in it: that costs time and no figure.
     """
     return math.isfinite(u.view(-1).dot(upstream.view(-1)).item())
-
-
-@lru_cache(maxsize=512)
-def _cut(formula: sp.Expr, dtype: torch.dtype) -> _Cut | None:
-    """The window of a formula in a dtype; ``None`` where it has none, or another way is faster."""
-    window = split(formula)
-    if window.low is None or dtype.itemsize < 4 or noise_of(formula):
-        return None
-    if positive_part(formula) is not formula:  # one of the plans is as short, and needs no look at the numbers
-        return None
-    factor = float(window.inner) if window.inner.is_number else None
-    return _Cut(factor, window.inner, *_bounds(window, dtype))
 
 
 @lru_cache(maxsize=256)

@@ -30,8 +30,9 @@ class Arithmetic(Protocol):
 _Bound = tuple[int, Callable[..., Any], tuple[int, ...]]
 """The register that a step writes, what computes it, and the registers that this reads."""
 
-Overwriting = Mapping[Any, Sequence[Callable[..., Any]]]
-"""For functions whose value is always a new one: by the place of the argument to overwrite, what leaves it there."""
+Overwriting = Mapping[Any, Sequence[Callable[[Any], Callable[[Any], Any]]]]
+"""For functions whose value is always a new one: by the place of the argument to overwrite, a maker of what leaves the
+value there from the other argument, a constant (``None`` where there is no other)."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,7 @@ class Program:
     inputs: tuple[sp.Expr, ...]
     steps: tuple[Step, ...]
 
-    def bind(
-        self, arithmetic: Arithmetic, overwriting: Overwriting | None = None
-    ) -> Callable[[Sequence[Any]], Any]:
+    def bind(self, arithmetic: Arithmetic, overwriting: Overwriting | None = None) -> Callable[[Sequence[Any]], Any]:
         """The program in an arithmetic: from the inputs to the result.
 
         Args:
@@ -53,7 +52,7 @@ class Program:
         template, code = self._bound(arithmetic)
         last = {index: slot for slot, _, arguments in code for index in arguments}
         if overwriting:
-            code = self._overwriting(code, last, overwriting)
+            code = self._overwriting(template, code, overwriting)
         count = len(self.inputs)
         # A value is dropped after its last use: its memory serves the next one.
         freeing = [
@@ -75,29 +74,34 @@ class Program:
 
         return run
 
-    def in_one_tensor(self, arithmetic: Arithmetic, overwriting: Overwriting) -> bool:
-        """Whether the program so bound makes one tensor, its first value, and writes each later one over it."""
-        _, code = self._bound(arithmetic)
-        last = {index: slot for slot, _, arguments in code for index in arguments}
-        changed = self._overwriting(code, last, overwriting)
-        kept = [function for (_, function, _), (_, other, _) in zip(code, changed, strict=True) if function is other]
-        return len(kept) == 1 and kept[0] in overwriting
+    def chain(self, arithmetic: Arithmetic, overwriting: Overwriting) -> tuple[Callable[[Any], Any], ...] | None:
+        """The program as functions of one value, of which the first makes a new one and the others write over it.
 
-    def _overwriting(
-        self, code: Sequence[_Bound], last: Mapping[int, int], overwriting: Overwriting
-    ) -> list[_Bound]:
+        ``None`` where it has another form.
+        """
+        template, code = self._bound(arithmetic)
+        changed = self._overwriting(template, code, overwriting)
+        functions: list[Callable[[Any], Any]] = []
+        before = 0
+        for (slot, function, _), (_, new, arguments) in zip(code, changed, strict=True):
+            if arguments != (before,) or (function is new if functions else function not in overwriting):
+                return None
+            functions.append(new)
+            before = slot
+        return tuple(functions) or None
+
+    def _overwriting(self, template: Sequence[Any], code: Sequence[_Bound], overwriting: Overwriting) -> list[_Bound]:
         """The code with those steps changed that overwrite a value of an earlier step."""
-        varies, own = set(range(len(self.inputs))), set[int]()
-        changed = []
+        last = {index: slot for slot, _, arguments in code for index in arguments}
+        own, changed = set[int](), []
         for slot, function, arguments in code:
-            varying = [place for place, index in enumerate(arguments) if index in varies]
             ways = overwriting.get(function)
-            if varying:
-                varies.add(slot)
+            varying = [place for place, index in enumerate(arguments) if template[index] is None]
             if ways and varying:
                 own.add(slot)
             if ways and len(varying) == 1 and arguments[varying[0]] in own and last[arguments[varying[0]]] == slot:
-                function = ways[varying[0]]
+                constant = next((template[index] for index in arguments if template[index] is not None), None)
+                function, arguments = ways[varying[0]](constant), (arguments[varying[0]],)
             changed.append((slot, function, arguments))
         return changed
 
