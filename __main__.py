@@ -236,7 +236,7 @@ def report(
     from .analysis.surrogates.checks import beside
     from .experiments import study
     from .experiments.studies import gallery
-    from .paper_figures import drawing, files
+    from .paper_figures import drawing, files, stored
     from .paper_figures.report import page, pictures, writing
     from .paper_figures.report.catalogue import conformance
     from .proofs.chapters import CLAIMS
@@ -253,9 +253,9 @@ def report(
         found = study.run(plan, progress=training)
         further = gallery.tables(few, progress=bar("further figures", 1 + len(list(few.runs()))))
         ours = {"deviations": found.deviations, "curves": found.curves, "claims": writing.claims_table(said)}
-        tables, how = further | ours, study.QUICKLY if quick else ""
-        share = "a small share of each search." if quick else ""
+        how, share = (study.QUICKLY, "a small share of each search.") if quick else ("", "")
         short = {name: few.shortened(name) for name in further} | dict.fromkeys(ours, how) | {"claims": share}
+        tables = stored.marked(further | ours, short)
         shown = pictures.pictures(tables, folder=str(out), quick=short, progress=bar("figures", len(drawing.figures())))
         records = checked()
     command = f"downslope report --out {out}{' --quick' * quick}"
@@ -286,35 +286,37 @@ def figures(
     as_json: Json = False,
 ) -> None:
     """Draw figures for a paper from stored tables: PNG, SVG, PDF, and LaTeX that includes them with their captions."""
-    from .paper_figures import drawing, files, saving
+    from .paper_figures import drawing, files, saving, stored
 
     drawing.check(names or [], form or drawing.FORMATS, venue)
     files.folder(out)
-    tables, quick = _measured(drawing.measured(names or [])) if data is None else (drawing.read(data), {})
-    chosen: dict[str, Any] = {"surrogates": surrogate, "layers": layer, "stages": stage, "quick": quick}
+    tables = _measured(drawing.measured(names or [])) if data is None else drawing.read(data)
+    chosen: dict[str, Any] = {"surrogates": surrogate, "layers": layer, "stages": stage}
     chosen |= {"formats": form or drawing.FORMATS, "venue": venue, "latex_text": latex_text}
+    chosen["quick"] = stored.shortened(tables)
     left = {} if names else {name: f"{reason}." for name, reason in drawing.drawable(tables).items() if reason}
     told = None if names else left.__setitem__
     paths = [str(path) for path in saving.save(names or [], tables, out, left_out=told, **chosen)]
     if not paths:
         raise Refused(" ".join(f"{name} is not drawn: {reason}" for name, reason in left.items()))
     if as_json:
-        print(json.dumps({"paths": paths, "left_out": left, "quick": bool(quick)}, indent=2))
+        print(json.dumps({"paths": paths, "left_out": left, "quick": bool(chosen["quick"])}, indent=2))
         return
     print("\n".join(paths))
     for name, reason in left.items():
         print(f"downslope: {name} is not drawn: {reason}", file=sys.stderr)
 
 
-def _measured(needed: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    """Small measurements for figures, made now where they are needed, by table; and how they were cut short."""
+def _measured(needed: bool) -> dict[str, Any]:
+    """Small measurements for figures, made now where they are needed, by table; each says how it was cut short."""
     from .experiments.studies import gallery
+    from .paper_figures import stored
 
     if not needed:
-        return {}, {}
+        return {}
     with _bars() as bar:
         found = gallery.tables(progress=bar("training and measuring", 1 + len(list(gallery.QUICK.runs()))))
-    return found, {name: gallery.QUICK.shortened(name) for name in found}
+    return stored.marked(found, {name: gallery.QUICK.shortened(name) for name in found})
 
 
 @contextmanager

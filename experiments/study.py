@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -18,6 +18,7 @@ from ..analysis.surrogates.lookup import surrogate
 from . import data, training
 from .networks import Network, hidden
 from .networks import network as entry
+from .studies.prediction import predict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,8 @@ class Plan:
         draws: how often a random surrogate is drawn at each stage.
         batch: how many training samples, the first ones of the split, the gradients are taken on.
         reference: what the gradients are compared with, as ``measure`` takes it.
+        predicted: whether the mean-field prediction of the exact gradient's cosine and length stands beside what is
+            measured, at the first and the last stage (columns ``prediction.PREDICTED``, missing at the others).
     """
 
     networks: tuple[str, ...] = ("mlp-digits", "deep-tanh-digits")
@@ -47,6 +50,7 @@ class Plan:
     draws: int = 8
     batch: int = 64
     reference: str = "exact"
+    predicted: bool = False
 
     def runs(self) -> Iterator[tuple[Network, str, int]]:
         """Network, backward and seed of each run, in the order of the tables."""
@@ -61,8 +65,8 @@ class Plan:
         return sum(self.epochs or network.recipe.epochs for network, _, _ in self.runs())
 
 
-FULL = Plan()
-QUICK = Plan(seeds=(0, 1), epochs=10, draws=2)
+FULL = Plan(predicted=True)
+QUICK = Plan(seeds=(0, 1), epochs=10, draws=2, predicted=True)
 QUICKLY = f"{len(QUICK.seeds)} seeds instead of {len(FULL.seeds)}, {QUICK.epochs} epochs instead of the recipes' own."
 """How a quick study was cut short."""
 
@@ -89,7 +93,8 @@ def run(plan: Plan = FULL, *, progress: Callable[[str, int], None] = lambda runn
         progress: called with what is running and the number of epochs done, over all runs.
 
     Raises:
-        Refused: the plan is empty, or names a network or surrogate that is not there.
+        Refused: the plan is empty, names a network or surrogate that is not there, or wants the exact gradient's
+            prediction beside another reference.
     """
     import pandas as pd
 
@@ -99,6 +104,11 @@ def run(plan: Plan = FULL, *, progress: Callable[[str, int], None] = lambda runn
             surrogate(name)
     if not runs:
         raise Refused(f"a study of networks={plan.networks}, trained={plan.trained}, seeds={plan.seeds} runs nothing.")
+    if plan.predicted and plan.reference != "exact":
+        raise Refused(
+            f"a study with reference={plan.reference!r} cannot have predicted=True: the prediction is of the exact "
+            f"gradient. Leave one of the two out."
+        )
     curves: list[pd.DataFrame] = []
     deviations: list[pd.DataFrame] = []
     done = itertools.count(1)
@@ -134,6 +144,9 @@ def _observer(
     """What is done at each stage of one run: a measurement that is added to those found."""
     inputs, targets = samples.train
     batch = (inputs[: plan.batch], targets[: plan.batch])
+    named = list(training.stages(plan.epochs or network.recipe.epochs).values())
+    predicted = (named[0], named[-1]) if plan.predicted else ()
+    shared: dict[str, Any] = {"activations": [hidden.key(network.activation)], "draws": plan.draws, "seed": seed}
 
     def observe(model: nn.Module, stage: str, step: int) -> None:
         table = measure(
@@ -141,14 +154,14 @@ def _observer(
             network.criterion,
             batch,
             plan.surrogates,
-            activations=[hidden.key(network.activation)],
-            draws=plan.draws,
-            seed=seed,
+            **shared,
             reference=plan.reference,
             network=network.name,
             stage=stage,
             step=step,
         )
+        if stage in predicted:
+            predict(table, model, network.criterion, batch, plan.surrogates, **shared, stage=stage)
         table.insert(2, "trained", trained)
         found.append(table)
 

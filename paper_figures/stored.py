@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,9 @@ from ..analysis.errors import Refused
 from ..analysis.gradients import table as measurement
 
 DEVIATIONS = "deviations"
+
+SHORTENED = "shortened"
+"""Where in a table's provenance stands, in a sentence, how the work behind it was cut short."""
 
 
 def file(table: str) -> str:
@@ -43,6 +47,24 @@ def read(folder: Path, wanted: Collection[str]) -> dict[str, pd.DataFrame]:
     return found
 
 
+def marked(tables: Mapping[str, pd.DataFrame], short: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """The tables, each of which says in its provenance how the work behind it was cut short: that is stored with it.
+
+    >>> tables = marked({"curves": pd.DataFrame(), "samples": pd.DataFrame()}, {"curves": "1 seed.", "samples": ""})
+    >>> shortened(tables)
+    {'curves': '1 seed.'}
+    """
+    found = {name: table.copy(deep=False) for name, table in tables.items()}
+    for name, table in found.items():
+        table.attrs = {**table.attrs, SHORTENED: short.get(name, "")}
+    return found
+
+
+def shortened(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Of the tables that say so, how the work behind each was cut short."""
+    return {name: str(table.attrs[SHORTENED]) for name, table in tables.items() if table.attrs.get(SHORTENED)}
+
+
 def _read(path: Path) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -50,9 +72,12 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         said = pq.read_schema(path).metadata or {}
         # A measurement of ours says its schema; a table by another hand says none, and its columns alone are asked for.
-        if path.stem == DEVIATIONS and b"downslope" in said:
+        if path.stem == DEVIATIONS and measurement.KEY in said:
             return measurement.read(path)
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
+        provenance = json.loads(said.get(measurement.KEY, b"{}"))
+        table.attrs = {SHORTENED: provenance.get(SHORTENED, "")} if isinstance(provenance, dict) else {}
+        return table
     except (pa.ArrowException, OSError, ValueError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise Refused(f"--data {path.parent}: {path.name} is no whole Parquet file ({first}).") from error

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ...analysis.gradients.closed.meanfield import meanfield
 from ...analysis.gradients.descent.along import along
 from ...analysis.gradients.descent.plane import slice_of
 from ...analysis.gradients.measurement import measure
@@ -23,13 +22,12 @@ from ..networks import Network, hidden, network
 from . import perceptron
 from .averaging import averages
 from .margins import margins
+from .prediction import predict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[str, int], None]
-
-PREDICTED = ("predicted_cosine", "predicted_log10_magnitude_ratio")
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,7 @@ def _observer(
         deviations = measure(
             model, entry.criterion, batch, plan.surrogates, **shared, draws=plan.draws, stage=stage, step=step
         )
-        predicted = meanfield(model, entry.criterion, batch, plan.surrogates, **shared, draws=plan.draws, stage=stage)
-        deviations[list(PREDICTED)] = predicted[list(PREDICTED)]
+        predict(deviations, model, entry.criterion, batch, plan.surrogates, **shared, draws=plan.draws, stage=stage)
         deviations.insert(2, "trained", trained)
         add("deviations", deviations)
         if stage == last:

@@ -1,6 +1,7 @@
 """The report's study: everything in the plan is in the tables, in the plan's order, and twice the same."""
 
 import json
+from dataclasses import replace
 
 import downslope as ds
 import numpy as np
@@ -109,6 +110,27 @@ def test_the_table_shows_medians_by_stage_and_layer(found, capsys):
     wanted = rows[(rows["surrogate"] == "triangle") & (rows["stage"] == "end") & (rows["depth"] == 1)]["angle_degrees"]
     end = said[said.index("degrees, end") :]
     assert f"{wanted.median():.1f}" in next(line for line in end.splitlines() if "triangle" in line)
+
+
+def test_predictions_stand_beside_the_first_and_the_last_stage_and_change_nothing_measured():
+    plan = study.Plan(("mlp-digits",), ("tied",), ("constant", "full_jam", "tied"), (0,), epochs=2, draws=2)
+    plain, with_them = (study.run(replace(plan, predicted=wanted)).deviations for wanted in (False, True))
+    pd.testing.assert_frame_equal(with_them[plain.columns], plain, check_exact=True)
+    known = with_them[with_them["predicted_cosine"].notna()]
+    assert set(known["stage"]) == {"initialisation", "end"}
+    first = known[(known["stage"] == "initialisation") & (known["depth"] == 1)]
+    constant = first.loc[first["surrogate"] == "constant", "predicted_cosine"].iloc[0]
+    assert 0 < constant < 1
+    assert constant == pytest.approx(first.loc[first["surrogate"] == "constant", "cosine"].iloc[0], abs=0.25)
+    assert first.loc[first["surrogate"] == "tied", "predicted_cosine"].iloc[0] == pytest.approx(1)
+    assert study.FULL.predicted
+    assert study.QUICK.predicted
+
+
+def test_no_prediction_stands_beside_another_reference():
+    plan = study.Plan(("mlp-digits",), seeds=(0,), reference="finite-difference", predicted=True)
+    with pytest.raises(Refused, match="the prediction is of the exact gradient"):
+        study.run(plan)
 
 
 def test_a_step_is_not_compared_with_its_zero_gradient_in_silence(capsys):

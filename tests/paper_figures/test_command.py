@@ -8,8 +8,9 @@ from pathlib import Path
 import downslope.__main__ as command
 import pytest
 from downslope.experiments.studies import gallery
-from downslope.paper_figures import drawing
+from downslope.paper_figures import drawing, stored
 from downslope.paper_figures.gallery.deviation import angles, layer_step
+from downslope.paper_figures.report import writing
 
 
 def called(patch, capture, *arguments):
@@ -115,6 +116,25 @@ def test_without_data_small_measurements_are_made_and_marked(run, every, tmp_pat
     assert json.loads(said)["quick"] is True
     assert f"Quick run: {gallery.QUICK.shortened('perceptron')}" in (tmp_path / "perceptron.tex").read_text()
     assert "Quick run" not in (tmp_path / "ste.tex").read_text()
+
+
+def test_what_was_cut_short_is_marked_when_it_is_read_again(run, every, tmp_path):
+    """As a report leaves its tables: each says for itself how the work behind it was cut short."""
+    short = {"margins": "3 seeds and 10 epochs instead of the recipes' own."}
+    tables = stored.marked({name: every[name] for name in ("margins", "perceptron")}, short)
+    for name, table in tables.items():
+        writing._table(name, table, tmp_path, {})
+    code, said, _ = run("margin", "perceptron", "--data", tmp_path, "--out", tmp_path, "--format", "tex", "--json")
+    assert (code, json.loads(said)["quick"]) == (0, True)
+    assert f"Quick run: {short['margins']}" in (tmp_path / "margin-mlp-digits.tex").read_text()
+    assert "Quick run" not in (tmp_path / "perceptron.tex").read_text()
+    assert stored.shortened(every) == {}  # the tables that were given are left as they are
+
+
+def test_a_measurement_that_was_cut_short_says_so_too(every, tmp_path):
+    (table,) = stored.marked({"deviations": every["deviations"]}, {"deviations": "2 seeds."}).values()
+    writing._table("deviations", table, tmp_path, {})
+    assert stored.shortened(stored.read(tmp_path, ["deviations"])) == {"deviations": "2 seeds."}
 
 
 @pytest.mark.parametrize(
