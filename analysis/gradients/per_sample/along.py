@@ -23,7 +23,7 @@ from ..measuring.setting import Setting
 from ..references.steps import FLAT
 from ..untie.matching import rules
 from .maps.map import windows
-from .maps.products import Products, beside, numbers, prefers_pairs, products
+from .maps.products import Products, beside, formed, forms, numbers, prefers_pairs, products
 from .maps.units import BUDGET
 
 _SAMPLES = 256
@@ -124,7 +124,8 @@ class Chain:
                 stage, part = steps[place][0], slice(start, start + len(error))
                 x = steps[place][1][part]
                 if stage.path in layers:
-                    listed.append((stage.path, _compared(layers[stage.path], x, error, len(group) - 1)))
+                    spare = place == len(steps) - 1
+                    listed.append((stage.path, _compared(layers[stage.path], x, error, len(group) - 1, spare)))
                 if place == len(steps) - 1:
                     return
                 if isinstance(stage, Activating):
@@ -142,10 +143,14 @@ def _sizes(values: Sequence[Tensor], many: int) -> list[int]:
     """How many samples go through each stage at once, by its input's width: the further down, the fewer."""
     found, size = [], min(_SAMPLES, len(values[0]))
     for x in values:
-        most = max(1, _ENTRIES // (x[0].numel() * many))
-        size = min(size, -(-size // -(-size // most)))
+        size = _even(size, max(1, _ENTRIES // (x[0].numel() * many)))
         found.append(size)
     return found
+
+
+def _even(samples: int, most: int) -> int:
+    """The size of the fewest parts of at most so many samples, all about as large."""
+    return -(-samples // -(-samples // most))
 
 
 def _shapes(layer: Layer, x: Tensor, y: Tensor, many: int) -> list[faster.Shape]:
@@ -157,7 +162,7 @@ def _shapes(layer: Layer, x: Tensor, y: Tensor, many: int) -> list[faster.Shape]
     if prefers_pairs(positions, width, out, many - 1):
         return []
     features, reference = (y.new_empty(()).expand(1, 1, positions, each) for each in (width, out))
-    return [(min(len(x), _at_once(features, reference, many - 1)), many * out, positions, width)]
+    return [(_even(len(x), _at_once(features, reference, many - 1)), many * out, positions, width)]
 
 
 def _at_once(features: Tensor | None, reference: Tensor, kinds: int) -> int:
@@ -165,27 +170,28 @@ def _at_once(features: Tensor | None, reference: Tensor, kinds: int) -> int:
     return max(1, BUDGET // numbers(features, reference, kinds))
 
 
-def _compared(layer: Layer, x: Tensor, error: Tensor, kinds: int) -> Products:
-    """Of the stacked error signals [B, K+1, ...] at one layer; [B, 1, ...] where all are the same."""
+def _compared(layer: Layer, x: Tensor, error: Tensor, kinds: int, spare: bool) -> Products:
+    """Of the stacked error signals [B, K+1, ...] at one layer; [B, 1, ...] where all are the same.
+
+    Where they are ``spare``, they may be written over.
+    """
     weight, bias = layer.weight.requires_grad, layer.bias is not None and layer.bias.requires_grad
+    one = bias and isinstance(layer, Convolution)
     signals = error.flatten(3) if error.ndim > 3 else error.unsqueeze(-1)  # [B, K+1, O, T]
     reference = signals[:, :1].mT  # [B, G = 1, T, O]
     same = error.shape[1] == 1
     others = reference[None] if same else signals[:, 1:].transpose(0, 1).mT.unsqueeze(2)
-    one = bias and isinstance(layer, Convolution)
-    size = _at_once(_features(layer, x[:1], one) if weight else None, reference, len(others))
-    found = beside(
-        [
-            products(
-                _features(layer, x[part], one) if weight else None,
-                reference[part],
-                others[:, part],
-                bias=bias and not (weight and one),
-            )
-            for part in (slice(start, start + size) for start in range(0, len(x), size))
-        ],
-        samples=True,
-    )
+    first = _features(layer, x[:1], one) if weight else None
+
+    def of(part: slice) -> Products:
+        features = _features(layer, x[part], one) if weight else None
+        if features is None or same or not forms(features, signals.shape[2], kinds):
+            return products(features, reference[part], others[:, part], bias=bias and not (weight and one))
+        stack = signals[part].unsqueeze(1)
+        return formed(features, stack if spare else stack.clone(), bias=False)
+
+    size = _even(len(x), _at_once(first, reference, len(others)))
+    found = beside([of(slice(start, start + size)) for start in range(0, len(x), size)], samples=True)
     if not same:
         return found
     return Products(found.square, found.slope.expand(kinds, -1), found.rest.expand(kinds, -1))

@@ -91,13 +91,18 @@ def products(
     if features is None:
         summed = reference.double().sum(2, keepdim=True), errors.double().sum(3, keepdim=True)
         return _weighted(summed[0].new_ones(reference.shape[0]), summed[0].flatten(1), summed[1].flatten(2))
-    _, groups, positions, width = features.shape
-    if positions == groups == 1 and not one_hot:
+    if features.shape[1] == features.shape[2] == 1 and not one_hot:
         scale = torch.linalg.vector_norm(features[:, 0, 0], dim=-1, dtype=torch.float64).square() + bias
         return _weighted(scale, reference.flatten(1), errors.flatten(2))
-    if one_hot or prefers_pairs(positions, width, reference.shape[-1], len(errors)):
+    if one_hot or not forms(features, reference.shape[-1], len(errors)):
         return _pairs(_gram(features, bias, one_hot), reference, errors)
-    return _formed(features, reference, errors, bias)
+    return formed(features, torch.cat([reference[None], errors]).permute(1, 2, 0, 4, 3).contiguous(), bias=bias)
+
+
+def forms(features: Tensor, out: int, kinds: int) -> bool:
+    """Whether `products` forms the gradients; ``out`` is the length of a signal, ``kinds`` how many surrogates."""
+    _, groups, positions, width = features.shape
+    return not positions == groups == 1 and not prefers_pairs(positions, width, out, kinds)
 
 
 def prefers_pairs(positions: int, width: int, out: int, kinds: int) -> bool:
@@ -145,27 +150,30 @@ def _pairs(gram: Tensor, reference: Tensor, errors: Tensor) -> Products:
     return Products(square, slope, ((gram @ apart) * apart).sum((-3, -2, -1)).clamp_min(0))
 
 
-def _formed(features: Tensor, reference: Tensor, errors: Tensor, bias: bool) -> Products:
+def formed(features: Tensor, signals: Tensor, *, bias: bool) -> Products:
     """From the gradients, formed in the model's own precision as torch forms them; sums over them run in float64.
 
     What is formed of a surrogate is its difference from the reference times a first guess of the slope, so that equal
     gradients differ by exactly nothing and near ones by digits that are all good.
+
+    Args:
+        features: as in `products`.
+        signals: the error signals, [B, G, K + 1, O, T]: the reference's, then the surrogates'; they are written over.
+        bias: as in `products`.
     """
-    if reference.dtype.itemsize < 4:
-        features, reference, errors = features.float(), reference.float(), errors.float()
-    kinds, samples, groups = len(errors), len(reference), reference.shape[1]
-    d, e = reference.mT, errors.mT.transpose(0, 1)  # [B, G, O, T], [B, K, G, O, T]: as a convolution keeps them
-    flat, flat_e = d.reshape(samples, 1, -1), e.reshape(samples, kinds, -1)
+    if signals.dtype.itemsize < 4:
+        features, signals = features.float(), signals.float()
+    samples, groups, many = signals.shape[:3]
+    d, e = signals[:, :, :1], signals[:, :, 1:]
+    flat, flat_e = (part.transpose(1, 2).flatten(2) for part in (d, e))
     guess = torch.linalg.vecdot(flat_e, flat.expand_as(flat_e)) / torch.linalg.vecdot(flat, flat)
     guess = torch.where(guess.isfinite(), guess, 0.0)  # [B, K]
-    signals = d.new_empty(samples, groups, kinds + 1, *d.shape[2:])
-    signals[:, :, 0] = d
-    torch.addcmul(e.transpose(1, 2), guess[:, None, :, None, None], d[:, :, None], value=-1, out=signals[:, :, 1:])
+    e.addcmul_(guess[:, None, :, None, None], d, value=-1)
     stacked = signals.flatten(2, 3).flatten(0, 1)  # [B G, (K+1) O, T]
     product = stacked @ features.flatten(0, 1)
     if bias:
         product = torch.cat([product, stacked.sum(-1, keepdim=True)], -1)
-    rows = product.view(samples, groups, kinds + 1, -1).transpose(1, 2).flatten(2).double()  # [B, K+1, G O I]
+    rows = product.view(samples, groups, many, -1).transpose(1, 2).flatten(2).double()  # [B, K+1, G O I]
     return _against_first(rows, guess.double(), rounded=product.dtype != torch.float64)
 
 

@@ -13,7 +13,7 @@ from .graph import Uses
 from .map import Layout, Map
 from .products import Products, beside, numbers, products
 
-BUDGET = 2**20
+BUDGET = 2**21
 """Numbers held at once while one unit is compared, a few MiB: they stay in the cache, or near it."""
 
 

@@ -152,15 +152,19 @@ def test_formed_of_float32_they_are_as_accurate_as_their_rounding() -> None:
     """Against float64: far, near and equal error signals, tiny ones, and a rest along the reference."""
     generator = torch.Generator().manual_seed(0)
     x, d, other = (torch.rand(5, 1, 40, width, generator=generator) + 0.5 for width in (9, 4, 4))
+
+    def formed(x: torch.Tensor, d: torch.Tensor, e: torch.Tensor) -> products.Products:
+        return products.formed(x, torch.cat([d[None], e]).permute(1, 2, 0, 4, 3).contiguous(), bias=True)
+
     e = torch.stack([other, d + 1e-4 * other, 3 * d, d.clone(), 1e-3 * other - 2 * d, d * x[..., :1]])
     for scale, degrees in ((1.0, 1e-6), (1e-25, 1e-4)):  # the square of the second is below float32's range
-        found = products._formed(x, scale * d, scale * e, True)
-        exact = products._formed(x.double(), (scale * d).double(), (scale * e).double(), True)
+        found = formed(x, scale * d, scale * e)
+        exact = formed(x.double(), (scale * d).double(), (scale * e).double())
         torch.testing.assert_close(found.square, exact.square, rtol=1e-5, atol=0)
         assert (found.angle_degrees - exact.angle_degrees).abs().max() < degrees
         assert (found.angle_degrees[3] == 0).all()
-    near = products._formed(x, d, e[1:2], True).angle_degrees
-    torch.testing.assert_close(near, products._formed(x.double(), d.double(), e[1:2].double(), True).angle_degrees)
+    near = formed(x, d, e[1:2]).angle_degrees
+    torch.testing.assert_close(near, formed(x.double(), d.double(), e[1:2].double()).angle_degrees)
     assert 1e-5 < near.min() < near.max() < 1e-3
 
 
