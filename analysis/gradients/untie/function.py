@@ -200,8 +200,8 @@ class Replaced(torch.autograd.Function):
 class _Direct(Replaced):
     """The same where no transform and no forward mode is at work.
 
-    torch calls one function where it would call two, and the copy of u is an output of the node itself, so that it needs
-    no node of its own: its gradient is there only where psi is differentiated.
+    torch calls one function where it would call two, and the copy of u is an output of the node itself, so that it
+    needs no node of its own: its gradient is there only where psi is differentiated.
     """
 
     @staticmethod
@@ -225,8 +225,11 @@ class _Direct(Replaced):
     setup_context = torch.autograd.function._SingleLevelFunction.setup_context
 
 
+_Node: Any = _Direct._backward_cls  # type: ignore[attr-defined]
 # A node of the graph is known by the function that made it, and both make the same node.
-_Direct._backward_cls._forward_cls = Replaced  # type: ignore[attr-defined]
+_Node._forward_cls = Replaced
+# Else torch looks at each backward anew which function of ours it is to call.
+_Node.apply = Replaced.backward
 _applied: Any = super(torch.autograd.Function, _Direct).apply
 
 

@@ -60,6 +60,9 @@ def _outside_transforms(function: Callable[[], Any]) -> Any:
 
 _PLAIN = (bool, int, float, str, type(None))
 
+# What a mode's `__enter__` and `__exit__` come to, three calls further down.
+_push, _pop = torch._C._push_on_torch_function_stack, torch._C._pop_torch_function_stack
+
 # Where no gradient is wanted these run one fused kernel, whose last bits differ, unless a mode stands by.
 _FUSED = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
@@ -120,12 +123,17 @@ class Replacing(TorchFunctionMode):
 
     def start(self) -> None:
         """Begins to see calls on this thread."""
-        self.__enter__()  # type: ignore[no-untyped-call]
+        _push(self)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether, after its end, the mode is as it was at its beginning."""
+        return not self.attentive and self.since is None and self._seeds is None
 
     def finish(self, module: nn.Module | None, output: Any, failed: bool) -> None:
         """Sees no more; a run that raised is not judged."""
         if self._aside is None:
-            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            _pop()
         if not (failed or self._recomputing):
             if self._seeds is not None:
                 self._seeds.close()
@@ -185,9 +193,9 @@ class Replacing(TorchFunctionMode):
         func, in_place = entry.operation.function, entry.in_place(rest, kwargs)
         here = self.modules[-1] if self.modules else None
         backward = self._backward(here, func, rule, parameters)
-        if not (in_place or rest or self._plan.only or any(each.random for each in backward.factors)):
-            if all(isinstance(each, _PLAIN) for each in kwargs.values()):
-                self._plan.met[func, here, tuple(kwargs.items())] = backward
+        once = in_place or rest or self._plan.only or any(each.random for each in backward.factors)
+        if not once and all(isinstance(each, _PLAIN) for each in kwargs.values()):
+            self._plan.met[func, here, tuple(kwargs.items())] = backward
         u = given
         value = kwargs.pop("values", rest[0] if rest else None)
         if isinstance(value, torch.Tensor):  # Heaviside's value at zero, which may broadcast

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -44,7 +44,7 @@ def judge(ledger: Ledger, rules: Sequence[Rule], output: Any, since: int, seen: 
     asked = {rule.key: rule.target for rule in rules if isinstance(rule.target, Activation)}
     if isinstance(ledger.model, nn.Module):
         for module in ledger.model.modules():
-            for key, reason in _hidden(module, asked):
+            for key, reason in hidden(module, asked):
                 ledger.note(module, key, reason)
     for key, reason in _left(made, asked, {id(node) for node in seen}):
         ledger.note(None, key, reason)
@@ -87,7 +87,7 @@ def instead(ledger: Ledger, made: Iterable[Any]) -> str:
     return text + "".join(f" Not reached: {each}." for each in ledger.unreached)
 
 
-def _hidden(module: nn.Module, asked: dict[str, Activation]) -> Iterable[tuple[str, str]]:
+def hidden(module: nn.Module, asked: Mapping[str, Activation]) -> Iterable[tuple[str, str]]:
     """Asked activations that a module computes in one fused call, or in TorchScript."""
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         plain = isinstance(module, nn.RNN | nn.RNNCell)

@@ -103,6 +103,7 @@ class Untied:
         self._watch: Watch | None = None
         self._block = ExitStack()
         self._judged = self._ran = self._wanted = False
+        self._idle: list[Replacing] = []
         self._by_key = {rule.target if isinstance(rule.target, type) else rule.key: rule for rule in self.rules}
         self._by_module = any(isinstance(rule.target, type) for rule in self.rules)
         given = [rule.target for rule in self.rules if isinstance(rule.target, Activation)]
@@ -228,6 +229,7 @@ class Untied:
     @contextmanager
     def _opened(self, only: CodeType | None) -> Iterator[Watch]:
         self._watch = Watch(self.model if isinstance(self.model, nn.Module) else None, self._begin)
+        self._idle = []
         self._plan = Plan(self._by_key, self._table, self._selector, self._ledger, self._by_module, only)
         try:
             with eagerly(self.model), self._watch as watch:
@@ -237,6 +239,8 @@ class Untied:
 
     def _begin(self, recomputing: bool) -> Replacing:
         wanted = torch.is_grad_enabled() and not recomputing
+        if wanted and self._idle:
+            return self._idle.pop()
         self._wanted = self._wanted or wanted
         since = reach.clock() if wanted and not self._judged else None
         generator = torch.default_generator if self._generator is None else self._generator
@@ -249,6 +253,8 @@ class Untied:
         if run.since is not None and whole and not self._judged:
             self._judged = True
             reach.judge(self._ledger, self.rules, output, run.since, run.native)
+        elif run.reusable:
+            self._idle.append(run)
 
     def _demand(self) -> None:
         if self._wanted:  # without a gradient, fused kernels may have run that call no activation
