@@ -11,6 +11,7 @@ from ...analysis.errors import Refused, near
 from ...analysis.surrogates.lookup import TIED, activation, surrogate
 from ..networks import network
 from .cell import Cell
+from .measure import epochs as measured_epochs
 from .plain import excluded
 
 Task = Literal["train", "maximise"]
@@ -94,6 +95,15 @@ class Grid:
     def _all(self) -> dict[Cell, None]:
         return dict.fromkeys(cell for block in self.blocks for cell in block.cells(self.seeds))
 
+    def _measurable(self, stages: Sequence[str], blocks: Sequence[Block]) -> None:
+        if stages and self.task == "maximise":
+            raise Refused(
+                f"--measure {','.join(stages)}: {self.name} trains tied and climbs by each rule, so that there is no "
+                f"rule's training to measure; leave it out."
+            )
+        for block in blocks:
+            measured_epochs(stages, block.epochs)
+
     def varied(
         self,
         *,
@@ -117,7 +127,7 @@ class Grid:
             stages: when to measure, as `stages_of` reads it.
 
         Raises:
-            Refused: a name is unknown, or a number is outside its range.
+            Refused: a name is unknown, a number is outside its range, or there is nothing to measure at a stage.
         """
         forwards = [_forward(forward) for forward in forwards]
         rules = [_rule(rule, forwards or ["logistic"]) for rule in rules]
@@ -133,11 +143,14 @@ class Grid:
             "epochs": epochs,
         }
         given = {axis: values for axis, values in axes.items() if values}
+        blocks = tuple(dict.fromkeys(replace(block, **given) for block in self.blocks))  # type: ignore[arg-type]
+        wanted = stages_of(stages) or self.stages
+        self._measurable(wanted, blocks)
         return replace(
             self,
-            blocks=tuple(dict.fromkeys(replace(block, **given) for block in self.blocks)),  # type: ignore[arg-type]
+            blocks=blocks,
             seeds=self.seeds if seeds is None else tuple(range(seeds)),
-            stages=stages_of(stages) or self.stages,
+            stages=wanted,
         )
 
 

@@ -7,6 +7,7 @@ that an uninterrupted one would have run.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import blake2b
@@ -122,7 +123,7 @@ def run(job: Job, at_epoch: Epochs = lambda epochs: None) -> tuple[Record, ...]:
     Raises:
         Refused: a cell cannot be run, or there is no such device.
     """
-    _available(job.device)
+    available(job.device)
     if job.task == "maximise":
         from .maximise import maximise
 
@@ -186,9 +187,28 @@ def _together(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
     return [*(tuple(group) for group in engine.groups(small)), *alone]
 
 
-def _available(device: str) -> None:
+def named(device: str) -> None:
+    """Refuse what is no name of a device that grids run on.
+
+    Raises:
+        Refused: the name is none of cpu, cuda, cuda:0, cuda:1 and so on.
+    """
+    if not _DEVICE.fullmatch(device):
+        raise Refused(f"--device {device}: grids run on cpu, cuda, or one of several as cuda:0; give one of these.")
+
+
+def available(device: str) -> None:
+    """Refuse a device that is not at hand.
+
+    Raises:
+        Refused: as `named`, or torch cannot use it here.
+    """
+    named(device)
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise Refused(f"--device {device}: torch cannot use it ({reason}).") from error
+
+
+_DEVICE = re.compile(r"cpu|cuda(:\d{1,3})?")

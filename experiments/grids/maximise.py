@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import training
-from ..networks import network
 from . import plain
 from .cell import Cell
+from .grid import own_data
 from .job import Record, digest
 
 STEPS = 100
@@ -39,14 +39,12 @@ def maximise(cells: Sequence[Cell], *, device: str, at_epoch: Callable[[int], No
         The digest is of the final inputs.
     """
     first = replace(cells[0], rule=training.TIED)
-    entry = network(first.network)
     with training._one_thread():
         model, diverged = _trained(first, device, at_epoch, len(cells))
         if diverged is not None:
             return tuple(Record(cell, {"step": (), "activation": (), "stuck": ()}, diverged, "") for cell in cells)
-        shape = plain.samples(first.data or entry.data, device, torch.float32).train_inputs.shape[1:]
-        starts = torch.rand((STARTS, *shape), generator=training._generator(first.seed, stream=3)).to(device)
-        return tuple(_climbed(cell, model, starts) for cell in cells)
+        inputs = starts(first, device)
+        return tuple(climbed(cell, model, inputs, steps=STEPS) for cell in cells)
 
 
 def _trained(cell: Cell, device: str, at_epoch: Callable[[int], None], cells: int) -> tuple[nn.Module, int | None]:
@@ -61,8 +59,15 @@ def _trained(cell: Cell, device: str, at_epoch: Callable[[int], None], cells: in
     return kept[0].eval().requires_grad_(False), outcome.diverged
 
 
-def _climbed(cell: Cell, model: nn.Module, starts: Tensor) -> Record:
-    """Pixels stay in [0, 1], the range of the images that the network was trained on."""
+def starts(cell: Cell, device: str) -> Tensor:
+    """The inputs that each class's output is raised from, in [0, 1]; shape [STARTS, channels, height, width]."""
+    data = plain.samples(own_data(cell), device, torch.float32)
+    shape = (STARTS, *data.train_inputs.shape[1:])
+    return torch.rand(shape, generator=training._generator(cell.seed, stream=3)).to(device)
+
+
+def climbed(cell: Cell, model: nn.Module, starts: Tensor, *, steps: int) -> Record:
+    """So many steps from these starts. Pixels stay in [0, 1], the range of the images that it was trained on."""
     with torch.no_grad():
         classes = model(starts).shape[1]
     wanted = torch.arange(classes, device=starts.device).repeat_interleave(len(starts))
@@ -72,7 +77,7 @@ def _climbed(cell: Cell, model: nn.Module, starts: Tensor) -> Record:
     reached: list[float] = []
     stuck: list[float] = []
     with plain.backward(model, cell, noise):
-        for _ in range(STEPS + 1):
+        for _ in range(steps + 1):
             inputs = inputs.detach().requires_grad_()
             outputs = model(inputs)[torch.arange(len(inputs)), wanted]
             (gradient,) = torch.autograd.grad(outputs.sum(), inputs)
@@ -82,5 +87,5 @@ def _climbed(cell: Cell, model: nn.Module, starts: Tensor) -> Record:
             stuck.append((norms == 0).double().mean().item())
             unit = gradient / norms.clamp_min(torch.finfo(norms.dtype).tiny).view(-1, 1, 1, 1)
             inputs = (inputs.detach() + LENGTH * unit).clamp(0, 1)
-    curve = {"step": tuple(range(STEPS + 1)), "activation": tuple(reached), "stuck": tuple(stuck)}
+    curve = {"step": tuple(range(steps + 1)), "activation": tuple(reached), "stuck": tuple(stuck)}
     return Record(cell, curve, None, digest({"inputs": inputs}))

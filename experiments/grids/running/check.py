@@ -11,7 +11,7 @@ from typing import Any
 
 from ....analysis.errors import Refused
 from ..grid import Grid
-from ..job import Job, Record, jobs, run
+from ..job import Job, Record, available, jobs, run
 from ..store.folder import opened
 from .run import How
 
@@ -55,8 +55,9 @@ def check(grid: Grid, folder: Path, how: How, *, sample: int = SAMPLE, seed: int
     """Run a random sample of the folder's jobs again, here, and compare run by run.
 
     Raises:
-        Refused: the folder is not there or holds nothing of this grid.
+        Refused: the folder is not there or holds nothing of this grid, or the device is not at hand.
     """
+    available(how.device)
     if not (folder / "folder.json").exists():
         raise Refused(f"--check: there is no run folder {folder}; `downslope grid {grid.name} --out ...` makes one.")
     with opened(folder, grid.name, how.device) as store:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ....analysis.errors import Refused
 from ....analysis.gradients.table import provenance
 from ..grid import Grid
-from ..job import Job, Record, jobs
+from ..job import Job, Record, available, jobs, named
 from ..results.present import document
 from ..results.tidy import keep
 from ..store.folder import SCHEMA, Folder, opened
@@ -78,6 +78,7 @@ def complete(
     Raises:
         Refused: the folder cannot be used, a job cannot be run, the disk is full; what was done before is kept.
     """
+    (named if how.cluster else available)(how.device)  # a cluster's workers may have what is not here
     wanted = jobs(grid, how.device)
     if not wanted:
         raise Refused(f"grid {grid.name}: nothing can be run: {'; '.join(grid.left_out().values())}.")

@@ -12,17 +12,11 @@ import time
 import pytest
 import torch
 from downslope.__main__ import app, main
-from downslope.experiments.data import Data
-from downslope.experiments.grids import maximise, plain
 from downslope.experiments.grids.catalogue import GRIDS
-from downslope.experiments.grids.cell import Cell
-from downslope.experiments.grids.command import pace
 from downslope.experiments.grids.command.progress import Rate
-from downslope.experiments.grids.job import Job, run
 from downslope.experiments.grids.running import run as running
 from downslope.experiments.grids.running.check import SAMPLE
 from downslope.experiments.grids.store import files
-from downslope.experiments.stacked import single
 from typer.testing import CliRunner
 
 SMALL = ("suc-ones", "--quick", "--epochs", "1", "--batch", "64", "--rule", "tied", "--rule", "constant")
@@ -183,14 +177,31 @@ def test_a_check_of_nothing_is_refused(capsys, monkeypatch, tmp_path):
         (("suc-ones", "--rule", "trinagle"), "surrogate 'trinagle' is not in the catalogue; did you mean 'triangle'"),
         (("suc-ones", "--forward", "relux"), "activation 'relux'"),
         (("suc-ones", "--learning-rate", "-1"), "--learning-rate -1.0: give a number above 0"),
-        (("suc-ones", "--device", "abacus"), "--device abacus: torch cannot use it"),
+        (("suc-ones", "--device", "abacus"), "--device abacus: grids run on cpu, cuda, or one of several as cuda:0"),
+        (("suc-ones", "--device", "meta"), "--device meta: grids run on cpu, cuda, or one of several as cuda:0"),
         (("suc-ones", "--quick", "--measure", "7"), "epoch 7 lies beyond the last, 5"),
-        (("bnn-ones", "--rule", "tied"), "nothing can be run: the derivative of heaviside is 0"),
+        (("depth-digits", "--epochs", "3", "--measure", "0,4"), "epoch 4 lies beyond the last, 3"),
+        (("maximise-lenet", "--measure", "0"), "--measure 0: maximise-lenet trains tied and climbs by each rule"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_bad_input_is_one_message(capsys, monkeypatch, arguments, said):
-    assert said in refused(capsys, monkeypatch, *arguments)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_bad_input_is_one_message_and_leaves_no_folder(capsys, monkeypatch, tmp_path, arguments, said, dry):
+    assert said in refused(capsys, monkeypatch, *arguments, *dry, "--out", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_grid_of_nothing_says_why(capsys, monkeypatch, tmp_path):
+    said = refused(capsys, monkeypatch, "bnn-ones", "--rule", "tied", "--out", tmp_path)
+    assert "nothing can be run: the derivative of heaviside is 0" in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("more", [("--dry-run",), ("--check",), ("--out",)], ids=" ".join)
+def test_a_device_that_is_not_there_is_one_message(capsys, monkeypatch, tmp_path, more):
+    arguments = (*more, *([] if more == ("--dry-run",) else [tmp_path]))
+    assert "--device cuda: torch cannot use it" in refused(capsys, monkeypatch, *SMALL, "--device", "cuda", *arguments)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_learning_rate_that_diverges_is_recorded_and_counted():
@@ -226,35 +237,6 @@ def test_the_help_names_every_grid_and_the_size_of_the_sample():
     said = " ".join(re.sub("[│╭╮╰╯─]", " ", grid("--help").stdout).split())
     assert [name for name in GRIDS if f"{name}," not in said and f"{name}." not in said] == []
     assert f"Train {SAMPLE} random jobs" in said
-
-
-@pytest.mark.parametrize("task", ["train", "maximise"])
-def test_a_dry_run_times_the_loop_that_a_job_takes(monkeypatch, task):
-    generator = torch.Generator().manual_seed(0)
-    x, y = torch.rand(40, 1, 28, 28, generator=generator), torch.arange(10).repeat(4)
-    made = Data("mnist", x, y, x, y, "made here")
-    monkeypatch.setattr(plain, "samples", lambda name, *others: made)
-    monkeypatch.setattr(maximise, "STEPS", 1)
-    taken = []
-    for module, name in ((plain, "steps"), (single, "epoch")):
-        native = getattr(module, name)
-
-        def noted(*arguments, name=name, native=native):
-            taken.append(name)
-            return native(*arguments)
-
-        monkeypatch.setattr(module, name, noted)
-    for cell in (
-        Cell("lenet-mnist", "relu", "tied", 0.01, 20, 1, 0),
-        Cell("lenet-mnist", "relu", "full_jam", 0.01, 20, 1, 0),
-    ):
-        job = Job(task, (cell,))
-        run(job)
-        trained = set(taken)
-        taken.clear()
-        assert pace._calibrated(job) > 0
-        assert set(taken) == trained == {"epoch" if task == "train" else "steps"}
-        taken.clear()
 
 
 def test_a_truncated_result_is_named_before_anything_runs(capsys, monkeypatch, runs):
