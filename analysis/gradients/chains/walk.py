@@ -1,12 +1,14 @@
 """One forward through a chain, then the error signals of a group of backwards together, a few samples at a time.
 
-A few samples at a time the stack stays in the cache: 32 to 64 of them, and up to ten backwards, were found to be best.
+A few samples at a time the stack stays in the cache: 32 to 64 images, and up to ten backwards, were found to be best.
+Without convolutions it is 256 samples: a product's result is read and written once for each part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -14,12 +16,12 @@ from torch import Tensor
 from ... import products
 from ..layers import Observation
 from .factors import Member, Place, drawn, multiplied
-from .stages import Activating, Layer, Stage
+from .stages import Activating, Convolution, Layer, Stage
 
 GROUP = 10
 """So many backwards travel together at most."""
-_SAMPLES = 64
-_ENTRIES = {"cpu": 5 << 18, "cuda": 1 << 27}  # of the largest stack
+_AT_A_TIME = {True: (64, 5 << 18), False: (256, 5 << 19)}  # with convolutions or without: samples, entries of a stack
+_ENTRIES = 1 << 27  # of the largest stack where there is no such cache
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,7 @@ def sums(forward: Forward, group: Sequence[Member]) -> dict[str, Sums]:
     Raises:
         torch.OutOfMemoryError: there is not enough for one sample.
     """
-    device = forward.error.device.type
-    widest = max(value[0].numel() for value in forward.inputs)
-    samples = _ENTRIES.get(device, _ENTRIES["cpu"]) // (widest * len(group))
-    samples = max(1, min(samples, _SAMPLES) if device == "cpu" else samples)
+    samples = _at_a_time(forward, len(group))
     while True:
         try:
             with torch.no_grad(), products.allowed(_faster(forward, len(group), samples)):
@@ -110,6 +109,16 @@ def sums(forward: Forward, group: Sequence[Member]) -> dict[str, Sums]:
             if samples == 1:
                 raise
             samples = max(1, min(samples, len(forward.error)) // 2)
+
+
+def _at_a_time(forward: Forward, many: int) -> int:
+    """So many samples, in parts of one size, of ``many`` backwards."""
+    count, widest = len(forward.error), max(value[0].numel() for value in forward.inputs)
+    most, entries = _AT_A_TIME[any(isinstance(stage, Convolution) for stage in forward.stages)]
+    if forward.error.device.type == "cuda":
+        most, entries = count, _ENTRIES
+    parts = ceil(count / max(1, min(most, entries // (widest * many))))
+    return ceil(count / parts)
 
 
 def _faster(forward: Forward, many: int, samples: int) -> bool:
