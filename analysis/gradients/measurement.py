@@ -21,6 +21,7 @@ from .inputs import untouched
 from .layers import layers
 from .measuring.choice import Given, count, seeded
 from .measuring.choice import surrogates as chosen_from
+from .measuring.remarks import noted
 from .measuring.rows import columns, compare, frame, places
 from .measuring.setting import Loss, Setting
 from .measuring.taking import native as natively
@@ -55,7 +56,8 @@ def measure(
 
     The model is left as it was: parameters, ``grad``, buffers, modes and torch's random state. A forward that draws
     (dropout) draws the same for the reference and for every surrogate, from ``seed``. A model in training mode is
-    measured in training mode (batch norm then uses the batch's statistics); ``table.attrs["training"]`` says so.
+    measured in training mode; ``table.attrs["remarks"]`` say what that changes, and a `ModeWarning` where it is batch
+    norm, which then uses the batch's statistics.
 
     Args:
         model: any module whose activations `untie` can reach.
@@ -99,8 +101,10 @@ def measure(
         ``surrogate``, ``reference``, ``layer`` (its path; "whole"), ``depth`` (1 for the first layer to run; 0 for the
         whole), ``stage``, ``step``, ``seed``, ``sample`` ("batch", or a sample's place), ``draw``; the fields of
         `Deviation`; ``state`` and ``reason``; the reference's own. Undefined numbers are missing, with the reason.
-        ``attrs`` hold the provenance, the loss, how the reference was computed, what `untie` could not reach, and under
-        ``"way"`` how the gradients came: ``"chain"``, stacked, or ``"replay"``, one by one; they are equal to rounding.
+        ``attrs`` hold the provenance, the loss, how the reference was computed; ``"training"``: whether any module is
+        in training mode, and ``"remarks"``: what that changes; ``"unreached"``: what `untie` could not reach (where
+        ``activations`` is ``None``, inside of fused modules too; an `UnreachedWarning` names it); and under ``"way"``
+        how the gradients came: ``"chain"``, stacked, or ``"replay"``, one by one; they are equal to rounding.
 
     Raises:
         Refused: the loss is not a finite scalar or does not depend on the parameters; a weight, buffer or the batch is
@@ -162,11 +166,10 @@ def measure(
     table.attrs = provenance(
         seed=seed,
         device=str(setting.parameters[0].device),
-        training=model.training,
         loss=found.loss,
-        unreached=list(found.unreached),
         reference={"name": against.label, **found.facts},
         way=found.way,
+        **noted(model, "measure", activations, found.unreached),
     )
     return table
 

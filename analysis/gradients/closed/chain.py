@@ -128,6 +128,8 @@ def chain(native: Native) -> Chain | str:
     (error,) = torch.autograd.grad(setting.loss(output, setting.y), last, allow_unused=True)
     if error is None:
         return "the loss does not depend on its last linear map"
+    while not isinstance(steps[0], Linear):  # below the lowest linear map no parameter is reached
+        del steps[0]
     return Chain(tuple(steps), error.double())
 
 

@@ -16,6 +16,7 @@ from ..deviation import deviation
 from ..inputs import untouched
 from ..layers import layers, observe
 from ..measuring.choice import count, seeded, surrogates
+from ..measuring.remarks import noted
 from ..measuring.rows import places
 from ..measuring.setting import Gradients, Loss, Setting
 from ..measuring.taking import Native, inner, native, taken
@@ -116,8 +117,8 @@ def jamming(
         seed=seed,
         device=str(setting.parameters[0].device),
         schema=SCHEMA,
-        training=model.training,
         loss=known.loss,
+        **noted(model, "jamming", activations),
     )
     return table
 

@@ -214,7 +214,7 @@ def _joined(
         dict.fromkeys(("crossed", "step"), "Int64")
         | dict.fromkeys((*numbers, "cosine", "log10_magnitude_ratio"), "float64")
     )
-    more = {key: table.attrs[key] for key in ("training", "loss", "unreached")}
+    more = {key: table.attrs[key] for key in ("training", "remarks", "loss", "unreached")}
     joined.attrs = provenance(seed=table.attrs["seed"], device=table.attrs["device"], schema=SCHEMA, **more)
     return joined
 

@@ -13,6 +13,7 @@ from ..inputs import untouched
 from ..layers import observe
 from ..measuring.choice import Given, count, seeded
 from ..measuring.choice import surrogates as chosen_from
+from ..measuring.remarks import noted
 from ..measuring.setting import Loss, Setting
 from ..measuring.taking import Native, Taken, inner, native, taken
 from ..references.reference import flatness
@@ -115,9 +116,9 @@ def along(
         seed=seed,
         device=str(setting.parameters[0].device),
         schema=SCHEMA,
-        training=model.training,
         loss=known.loss,
         normalised_length=unit,
+        **noted(model, "along", activations),
     )
     return table
 

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...errors import Refused, near
@@ -120,19 +118,3 @@ def described(value: Any) -> str:
         return f"{said} from {int(value.min())} to {int(value.max())}" if whole else said
     tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
     return f"a {type(value).__name__}" + (f" of {', '.join(map(described, tensors))}" if tensors else "")
-
-
-def remarks(model: nn.Module) -> list[str]:
-    """What the mode that the model is in does to a measurement."""
-    named = list(model.named_modules())
-    norms = [path for path, module in named if isinstance(module, _BatchNorm) and module.training]
-    drops = [path for path, module in named if isinstance(module, _DropoutNd) and module.training and module.p]
-    said = []
-    if norms:
-        said.append(
-            f"batch norm in training mode ({', '.join(norms)}): each batch is normed by its own statistics, so its "
-            f"samples share a gradient that none has in evaluation mode."
-        )
-    if drops:
-        said.append(f"dropout in training mode ({', '.join(drops)}): one mask, from the seed, for every gradient.")
-    return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from torch import nn
 
 from ...errors import Refused
 from ..measurement import measure
-from .fitting import Loss, first, moved, placed, remarks, tried
+from ..measuring.remarks import ModeWarning
+from ..untie.reach import UnreachedWarning
+from .fitting import Loss, first, moved, placed, tried
 from .fitting import loss as named_loss
 from .loading import batches, object_at, out_of_memory
 from .loading import model as loaded
@@ -138,10 +141,10 @@ def measured(
         Refused: as `measure`, naming the batch; or it does not fit into memory.
     """
     keys = [object_at(name, "--activation") if ".py:" in name else name for name in what.activations] or None
-    more = dict(said or {}) | {"remarks": remarks(model), "seed": list(what.seeds), "samples": what.samples}
+    more = dict(said or {}) | {"seed": list(what.seeds), "samples": what.samples}
     for number, pair in enumerate(itertools.islice(pairs, what.batches)):
         for seed in what.seeds:
-            with told(number):
+            with told(number), _said_later():
                 part = moved(first(pair, what.samples), model)
                 tried(model, loss, part)
                 table = measure(
@@ -161,6 +164,15 @@ def measured(
             table["loss"] = table.attrs.pop("loss")
             table.attrs |= more
             yield table
+
+
+@contextmanager
+def _said_later() -> Iterator[None]:
+    """Of the model's mode and of what was not untied: both stand in the provenance, and are printed with the table."""
+    with warnings.catch_warnings():
+        for category in (ModeWarning, UnreachedWarning):
+            warnings.simplefilter("ignore", category)
+        yield
 
 
 def _counted(tables: Iterable[pd.DataFrame], progress: Callable[[str, int], None]) -> Iterator[pd.DataFrame]:

@@ -135,6 +135,7 @@ class Measuring:
             device=attrs[0]["device"],
             training=[each["training"] for each in attrs],
             loss=[each["loss"] for each in attrs],
+            remarks=attrs[0]["remarks"],
             unreached=attrs[0]["unreached"],
             reference=attrs[0]["reference"],
             way=[each["way"] for each in attrs],

@@ -206,6 +206,7 @@ class Normed(nn.Module):
         return self.frozen(self.last(self.drop(torch.tanh(self.norm(self.first(x))))))
 
 
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
 @pytest.mark.parametrize("function", [along, slice_of])
 def test_the_model_is_left_as_it_was(function: Callable[..., pd.DataFrame]) -> None:
     model, data = Normed(), tuple(each.float() for each in batch())
@@ -223,6 +224,7 @@ def test_the_model_is_left_as_it_was(function: Callable[..., pd.DataFrame]) -> N
     pd.testing.assert_frame_equal(function(model, F.mse_loss, data, "full_jam"), first)
 
 
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
 def test_dropout_draws_the_same_at_every_step() -> None:
     model, data = Normed(), tuple(each.float() for each in batch())
     table = along(model, F.mse_loss, data, "constant", [1e-12])

@@ -456,6 +456,7 @@ def test_what_is_written_is_read(function: Callable[..., pd.DataFrame], tmp_path
     assert again.attrs == table.attrs
 
 
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
 @pytest.mark.parametrize("function", [jamming, meanfield])
 def test_the_model_is_left_as_it_was(function: Callable[..., pd.DataFrame]) -> None:
     torch.manual_seed(0)

@@ -18,6 +18,8 @@ from downslope.analysis.gradients.measuring.observing import Measuring
 from downslope.analysis.gradients.table import read, write
 from torch import nn
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
+
 X, Y = torch.randn(24, 5, generator=torch.Generator().manual_seed(0)), torch.arange(24) % 3
 
 

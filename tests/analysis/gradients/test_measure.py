@@ -144,6 +144,7 @@ def inputs() -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
     return (torch.randn(8, 3), torch.randint(5, (8,))), torch.randn(8, 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
 def test_layers_in_the_order_of_the_forward(inputs: object) -> None:
     table = ds.measure(Everything(), F.mse_loss, inputs, "constant").set_index("layer")
     assert table.depth.to_dict() == {
@@ -166,6 +167,7 @@ def test_layers_in_the_order_of_the_forward(inputs: object) -> None:
     pd.testing.assert_frame_equal(named, table)
 
 
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
 def test_the_model_is_left_as_it_was(inputs: object) -> None:
     model = Everything()
     for parameter in model.parameters():
@@ -192,6 +194,7 @@ def test_the_model_is_left_as_it_was_after_a_failure(inputs: object) -> None:
     assert torch.equal(model.norm.running_mean, before)
 
 
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
 def test_dropout_is_the_same_for_the_reference_and_the_surrogates(inputs: object) -> None:
     table = ds.measure(Everything(), F.mse_loss, inputs, "tied")
     assert table.angle_degrees.max() < 1e-3
@@ -222,7 +225,7 @@ def test_a_reference_that_is_zero_is_undefined(step: object) -> None:
     assert pd.isna(table.loc[("constant", "first"), "angle_degrees"])
 
 
-@pytest.mark.filterwarnings("ignore:untie. these keep")
+@pytest.mark.filterwarnings("ignore:.*these keep")
 def test_what_is_out_of_reach_stands_in_the_provenance() -> None:
     class Mixed(nn.Module):
         def __init__(self) -> None:

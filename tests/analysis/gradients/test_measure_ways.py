@@ -131,6 +131,7 @@ def halved() -> nn.Module:
     return dense()[0].bfloat16()
 
 
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
 @pytest.mark.parametrize("signs", [True, False])
 @pytest.mark.parametrize("build", [hooked, dropping, normed, halved])
 def test_what_is_no_chain_is_replayed(build: Callable[[], nn.Module], signs: bool) -> None:
