@@ -189,9 +189,9 @@ def margin(
     model: Annotated[str | None, typer.Option(metavar="FILE.py:FACTORY", help="Your module; the file is run.")] = None,
     weights: Annotated[str | None, typer.Option(metavar="FILE", help="Its weights, safetensors.")] = None,
     data: Annotated[str | None, typer.Option(metavar="FILE.py:BATCHES", help="(x, y) pairs; the first counts.")] = None,
-    loss: Annotated[str, typer.Option(help="Its name, or FILE.py:FUNCTION of (output, y).")] = "cross-entropy",
-    network: Annotated[str | None, typer.Option(help="A network of ours instead, trained tied.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of its training, instead of its own number.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Its name, or FILE.py:FUNCTION; cross-entropy if none.")] = None,
+    network: Annotated[str | None, typer.Option(help="A network of ours instead, its loss and stored weights.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Train it anew, for so many epochs.")] = None,
     samples: Annotated[int | None, typer.Option(min=1, help="Only the first so many of each batch.")] = None,
     batches: Annotated[int | None, typer.Option(min=1, help="Of each of the first so many batches.")] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
@@ -205,18 +205,18 @@ def margin(
     from .analysis.gradients import given
     from .experiments import data as sets
     from .experiments import networks, training
+    from .experiments.networks import weights as kept
 
     asked = given.Margins(tuple(surrogate or ()), samples, batches, seed, certify)
-    asked.check(loss, device, weights, out)
-    if network is not None and (model, weights, data, batches) == (None, None, None, None):
-        entry = networks.network(network)
-        known = sets.load(entry.data)
-        ours = given.placed(training.train(entry, known, epochs=epochs)[0], device)
-        found = given.of_model(ours, given.loss(loss), [known.train], asked)
+    asked.check(loss or "cross-entropy", device, weights, out)
+    if network is not None and (model, weights, data, loss, batches) == (None, None, None, None, None):
+        entry, known = networks.network(network), sets.load(networks.network(network).data)
+        ours = kept.trained(network) if epochs is None else training.train(entry, known, epochs=epochs)[0]
+        found = given.of_ours(ours.to(device), entry.criterion, known.train, asked, network)
     elif model is not None and data is not None and (network, epochs) == (None, None):
-        found = given.of_users(given.Typed(model, data, weights, loss, device=device), asked)
+        found = given.of_users(given.Typed(model, data, weights, loss or "cross-entropy", device=device), asked)
     else:
-        raise Refused("margin: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME alone.")
+        raise Refused("margin: give --model and --data, or --network NAME without --loss, --weights and --batches.")
     given.answer(found, out, as_json=as_json)
 
 

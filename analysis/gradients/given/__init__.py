@@ -10,6 +10,7 @@ from .loading import model as model
 from .margins import Margins as Margins
 from .margins import answer as answer
 from .margins import of_model as of_model
+from .margins import of_ours as of_ours
 from .margins import of_users as of_users
 from .measuring import Typed as Typed
 from .measuring import What as What

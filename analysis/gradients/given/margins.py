@@ -58,6 +58,14 @@ def of_users(typed: Typed, asked: Margins) -> dict[str, Any]:
     return of_model(model, named_loss(typed.loss), batches(typed.data), asked)
 
 
+def of_ours(model: nn.Module, loss: Loss, batch: Any, asked: Margins, network: str) -> dict[str, Any]:
+    """The margins of a network of ours; a refusal of the model is one of the network, since that is what was typed."""
+    try:
+        return of_model(model, loss, [batch], asked)
+    except Refused as refusal:
+        raise Refused(str(refusal).replace("--model: ", f"--network {network}: ", 1)) from refusal
+
+
 def of_model(model: nn.Module, loss: Loss, pairs: Iterable[Any], asked: Margins) -> dict[str, Any]:
     """What `margin.table.record` gives of the first batch; where batches are asked for, ``batches``: of each of them.
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...errors import Refused
 from .margin import Margin, margin_of, signed_sums
 from .passes import Visited, take
+from .replay import Replay, replay_precisely
 from .walk.graph import below
-from .walk.inputs import Loss, check
+from .walk.inputs import Loss, check, whole_in_memory
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def descent_margin(model: nn.Module, loss: Loss, batch: tuple[Any, Any]) -> Desc
     (1.0, 0.75, 1.333333333333)
     """
     inputs, targets = check(model, batch, "descent_margin")
-    passes = take(model, loss, inputs, targets)
+    with whole_in_memory("descent_margin"):
+        passes = take(model, loss, inputs, targets)
     value = float(passes.value.detach())
     norms = {name: float(torch.linalg.vector_norm(g, dtype=torch.float64)) ** 2 for name, g in passes.gradients.items()}
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -87,7 +90,14 @@ def descent_margin(model: nn.Module, loss: Loss, batch: tuple[Any, Any]) -> Desc
     root = passes.value.grad_fn
     assert root is not None  # `take` refuses
     margins = tuple(
-        _margin(v, names, around, sum(norms.get(name, 0.0) for name in names), tolerance(dtype))
+        _margin(
+            v,
+            names,
+            around,
+            sum(norms.get(name, 0.0) for name in names),
+            tolerance(dtype),
+            partial(replay_precisely, model, loss, batch, names),
+        )
         for v, (names, around) in zip(passes.visited, below(root, nodes, named), strict=True)
     )
     moduli = max(margin.positive + margin.negative for margin in margins)
@@ -108,8 +118,17 @@ def tolerance(dtype: torch.dtype) -> float:
     return 1024 * torch.finfo(dtype).eps
 
 
-def _margin(v: Visited, names: tuple[str, ...], around: bool, norm_squared: float, relative: float) -> Margin:
-    c = torch.zeros_like(v.preactivation) if v.contributions is None else v.contributions
+def _margin(
+    v: Visited,
+    names: tuple[str, ...],
+    around: bool,
+    norm_squared: float,
+    relative: float,
+    again: Callable[[Mapping[str, Tensor]], Replay],
+) -> Margin:
+    c, r, dz = (
+        torch.zeros_like(v.preactivation) if part is None else part for part in (v.contributions, v.error, v.tangent)
+    )
     positive, negative = signed_sums(c)
     rounding = relative * (positive + negative + norm_squared)
     rest = norm_squared - (positive - negative) if around else 0.0
@@ -125,8 +144,9 @@ def _margin(v: Visited, names: tuple[str, ...], around: bool, norm_squared: floa
             f"not the derivative of its forward, or its dtype is too coarse; try model.double()."
         )
     kappa_star = None if reason else margin_of(positive, negative, rest)
+    z = v.preactivation
     return Margin(
-        v.place, kappa_star, reason, positive, negative, rest, norm_squared, names, c, v.preactivation, rounding
+        v.place, kappa_star, reason, positive, negative, rest, norm_squared, names, c, z, r, dz, rounding, again
     )
 
 

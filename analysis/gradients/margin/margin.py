@@ -18,16 +18,22 @@ Where B = 0 only the ratio of largest to smallest factor matters: [1, kappa] sta
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ...errors import Refused
 from ...surrogates.surrogate import Surrogate
+from .replay import Replay
 from .walk.places import Place
 
 Standing = Literal["inside", "outside", "undecided"]
+Side = Literal["descends", "ascends", "undecided"]
+
+_STANDINGS: Mapping[Side, Standing] = {"descends": "inside", "ascends": "outside", "undecided": "undecided"}
 
 
 def signed_sums(contributions: Tensor) -> tuple[float, float]:
@@ -64,9 +70,12 @@ class Spread:
         kappa: most/least; ``inf`` where least <= 0; ``None`` where no entry has phi' != 0.
         appeared: entries with phi' = 0 and psi != 0: they receive a gradient that the true one does not have.
         worst: least <g_P, g~_P> over all factors in [least, most]; ``None`` where entries appeared.
-        inner: <g_P, g~_P> of this surrogate itself, in place of phi' at this place alone; ``None`` as above.
+        inner: <g_P, g~_P> = B + sum_i r_i psi_i dz_i(g) of this surrogate itself, in place of phi' at this place
+            alone; defined where phi' = 0, too.
         standing: ``inside``: every factor in [least, most] descends; ``outside``: some do not (this surrogate may
-            still, see ``inner``); ``undecided``: within rounding, or entries appeared, or the margin is undefined.
+            still, see ``itself``); ``undecided``: within rounding, or entries appeared, or the margin is undefined.
+        itself: what this surrogate does on this batch: ``descends`` where ``inner`` > 0, ``ascends`` where it is
+            negative, ``undecided`` within rounding.
     """
 
     least: float | None
@@ -74,8 +83,9 @@ class Spread:
     kappa: float | None
     appeared: int
     worst: float | None
-    inner: float | None
+    inner: float
     standing: Standing
+    itself: Side
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,8 @@ class Margin:
         below: names of the parameters P, those that the place's preactivation depends on; frozen ones do not count.
         contributions: c, the shape of the place's output, in the model's dtype.
         preactivation: z, of the same shape.
+        error: r, of the same shape.
+        tangent: dz(g), of the same shape.
         rounding: how far ``positive - negative + around`` may be from ``norm_squared`` by rounding.
     """
 
@@ -107,7 +119,10 @@ class Margin:
     below: tuple[str, ...]
     contributions: Tensor = field(repr=False)
     preactivation: Tensor = field(repr=False)
+    error: Tensor = field(repr=False)
+    tangent: Tensor = field(repr=False)
     rounding: float = field(repr=False)
+    _again: Callable[[Mapping[str, Tensor]], Replay] = field(repr=False, compare=False)
 
     def factors(self, kappa: float | None = None) -> Tensor:
         """The worst factors with ratio ``kappa`` (``kappa_star`` if not given): kappa where c < 0, 1 elsewhere.
@@ -124,6 +139,37 @@ class Margin:
             )
         return torch.ones_like(self.contributions).masked_fill_(self.contributions < 0, chosen)
 
+    def replay(self, kappa: float | None = None) -> Replay:
+        """Real backward passes under `factors`: at kappa_star <g_P, g~_P> is zero, beyond it a step raises the loss.
+
+        They run in float64, on copies; where the model or the loss cannot, in their own dtype, which ``Replay.dtype``
+        names: in float32 rounding may hide a rise of the loss.
+
+        Args:
+            kappa: ratio of the factors; ``kappa_star`` if not given.
+
+        Raises:
+            ValueError: no ``kappa`` is given and ``kappa_star`` is infinite or undefined.
+            Refused: the model, or the batch, is no longer what it was.
+
+        >>> model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.LeakyReLU(0.5)).double()
+        >>> _ = torch.nn.init.ones_(model[0].weight)
+        >>> batch = torch.tensor([[1.0], [-1.0]]).double(), torch.tensor([[-1.0], [-3.5]]).double()
+        >>> from downslope import descent_margin
+        >>> (margin,) = descent_margin(model, lambda a, y: ((a - y) ** 2).sum() / 2, batch)
+        >>> beyond = margin.replay(1.01 * margin.kappa_star)
+        >>> step, after = beyond.rise()
+        >>> abs(margin.replay().inner) < 1e-12, beyond.inner < 0, after > beyond.loss
+        (True, True, True)
+        """
+        found = self._again({str(self.place): self.factors(kappa)})
+        if not abs(found.norm_squared - self.norm_squared) <= self.rounding:
+            raise Refused(
+                f"{self.place}: |g|^2 is {found.norm_squared:.9g}, and was {self.norm_squared:.9g} when the margin was "
+                f"taken: the model or the batch has changed since. Take the margin again."
+            )
+        return found
+
     def worst(self, least: float, most: float) -> float:
         """The least <g_P, g~_P> over all factors in [least, most]: B + least C+ - most C-."""
         return self.around + least * self.positive - (most * self.negative if self.negative else 0.0)
@@ -134,14 +180,27 @@ class Margin:
         true, psi = self.place.derivative(z), surrogate(z, generator=generator)
         acts = true != 0
         appeared = int((~acts & (psi != 0)).sum())
+        terms = self.error.double() * psi * self.tangent.double()
+        inner = self.around + float(terms.sum())
+        itself = _sign(inner, self.rounding + self._relative * float(terms.abs().sum()))
         if not acts.any():
-            return Spread(None, None, None, appeared, None, None, "undecided")
+            return Spread(None, None, None, appeared, None, inner, "undecided", itself)
         t = psi[acts] / true[acts]
         least, most = float(t.min()), float(t.max()) if not appeared else math.inf
         kappa = most / least if least > 0 else math.inf
         if appeared or not math.isfinite(most):
-            return Spread(least, most, kappa, appeared, None, None, "undecided")
-        inner = self.around + float((t * self.contributions[acts].double()).sum())
-        worst, doubt = self.worst(least, most), self.rounding * max(abs(least), abs(most), 1.0)
-        standing: Standing = "inside" if worst > doubt else "outside" if worst < -doubt else "undecided"
-        return Spread(least, most, kappa, 0, worst, inner, "undecided" if self.reason else standing)
+            return Spread(least, most, kappa, appeared, None, inner, "undecided", itself)
+        worst = self.worst(least, most)
+        side = _sign(worst, self.rounding * max(abs(least), abs(most), 1.0))
+        standing: Standing = "undecided" if self.reason else _STANDINGS[side]
+        return Spread(least, most, kappa, 0, worst, inner, standing, itself)
+
+    @property
+    def _relative(self) -> float:
+        """The rounding of a sum, relative to its terms' moduli."""
+        moduli = self.positive + self.negative + self.norm_squared
+        return self.rounding / moduli if moduli else 0.0
+
+
+def _sign(value: float, doubt: float) -> Side:
+    return "descends" if value > doubt else "ascends" if value < -doubt else "undecided"

@@ -19,7 +19,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from ...errors import Refused
 from ..inputs import scalar
 from .walk.forward_mode import apart, comparable, dual
-from .walk.inputs import Loss, no_step, run
+from .walk.inputs import Loss, culprit, no_step, run
 from .walk.places import Place, visiting
 from .walk.reuse import Known, Recall, Remember
 
@@ -33,6 +33,7 @@ class Visited:
         preactivation: z, as it was when the call was made.
         edge: of the activation's output in the autograd graph; ``None`` where no trainable parameter leads to it.
         error: r; ``None`` where the loss does not depend on the place.
+        tangent: dz(g); ``None`` where no parameter that takes a step leads to it.
         contributions: c; ``None`` where the tangent or the error is.
     """
 
@@ -40,6 +41,7 @@ class Visited:
     preactivation: Tensor
     edge: GradientEdge | None
     error: Tensor | None = None
+    tangent: Tensor | None = None
     contributions: Tensor | None = None
 
 
@@ -71,7 +73,7 @@ def take(model: nn.Module, loss: Loss, inputs: Any, targets: Any) -> Passes:
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     visited: list[Visited] = []
-    with comparable():
+    with comparable(model):
         with torch.enable_grad():
             with Remember() as first, visiting(model, lambda *call: _record(visited, *call)):
                 output = run(model, inputs)
@@ -122,6 +124,8 @@ def _tangents(
     again = iter(visited)
 
     def multiply(place: Place, z: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+        _, below = apart(z)
+        below = None if below is None else below.clone()  # the call, or a later one, may overwrite it
         output = compute()
         _, tangent = apart(output)
         v = next(again, None)
@@ -131,16 +135,18 @@ def _tangents(
                 f"needs a forward pass that repeats itself."
             )
         if v.error is not None and tangent is not None:
-            v.contributions = v.error * tangent
+            v.contributions, v.tangent = v.error * tangent, below
         return output
 
     with torch.no_grad(), forward_ad.dual_level(), Recall(known), visiting(model, multiply):
         duals = {name: dual(p.detach(), gradients[name]) for name, p in model.named_parameters() if name in gradients}
         try:
-            output = run(lambda *args: torch.func.functional_call(model, duals, args), inputs)
+            output = run(lambda *a, **k: torch.func.functional_call(model, duals, a, k), inputs)
             value, tangent = apart(loss(output, targets))
         except NotImplementedError as error:
+            where = culprit(model, error) or "the loss, or the model outside of its modules,"
             raise Refused(
-                f"descent_margin(model=...): an operation of it or of the loss has no forward-mode derivative: {error}"
+                f"descent_margin(model=...): {where} calls an operation that has no forward-mode derivative, which a "
+                f"margin needs: {str(error).splitlines()[0]}"
             ) from error
     return float(value), 0.0 if tangent is None else float(tangent)

@@ -21,15 +21,21 @@ from .certificate.certificate import Certificate
 from .certificate.certificate import certify as certify_all
 from .descent import descent_margin
 from .margin import Margin
+from .replay import Replay
 from .walk.inputs import Loss
 
-SHARES = ("worst <g, g~>/|g|^2", "its <g, g~>/|g|^2")
+SHARES = ("worst", "own")
+
+BEYOND = 1.01
+"""A little beyond kappa*, in its units: there the witness is replayed, and a step along it raises the loss."""
 
 DECIDED = (
-    "standing: of all factors psi/phi' between least and most, the worst have the least factor where a unit helps and "
-    "the most where it harms. inside: their <g, g~> is positive, so all such factors descend (with no path around the "
-    "activation that is: its kappa < kappa*); outside: it is negative, so some ascend (the surrogate itself only where "
-    "its own <g, g~> is negative); undecided: psi acts where phi' is zero, kappa* is undefined, or rounding decides."
+    "least, most: the surrogate's factors psi/phi'; kappa = most/least. worst: the least <g, g~>/|g|^2 of any factors "
+    "between them (the least where a unit helps, the most where it harms); own: that of the surrogate itself.\n"
+    "standing: inside: worst is positive, so all such factors descend (with no path around the activation that is: "
+    "kappa < kappa*); outside: worst is negative, so some ascend (the surrogate itself only where own is negative). "
+    "Where that cannot be said (psi acts where phi' is zero, or rounding decides), what the surrogate itself does: "
+    "descends or ascends; undecided: own is zero to rounding."
 )
 
 AROUND = (
@@ -79,45 +85,71 @@ def record(
 
 
 def _certificate(certificate: Certificate) -> dict[str, Any]:
+    above = certificate.above
     return {
         "certified": _number(certificate.certified),
         "attacked": _number(certificate.attacked),
         "method": certificate.method,
         "places": list(certificate.places),
+        "raised": above and {place: int((t > 1).sum()) for place, t in above.factors.items()},
+        "replayed": above and _beyond(certificate.attacked, certificate.replay()),
     }
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
-    """What `record` gave, as a table."""
-    table = Table()
-    for heading in ("place", "kappa*", "surrogate", "least", "most", "its kappa", *SHARES, "standing"):
-        table.add_column(heading, overflow="fold")  # a name that is cut is another name
+    """What `record` gave: a table for each place, at most 80 columns wide, then what holds of all."""
     for m in found["margins"]:
-        head = (m["place"], m["reason"] or _text(m["kappa_star"]))
-        for name, spread in m["spreads"].items():
-            factors = (_text(spread[key]) for key in ("least", "most", "kappa"))
-            shares = (_text(_share(spread[key], m["norm_squared"])) for key in ("worst", "inner"))
-            table.add_row(*head, name, *factors, *shares, spread["standing"])
-            head = ("", "")
-        table.add_section()
-    console.print(table)
-    console.print(DECIDED)
+        console.print(Text(f"{m['place']}: kappa* {m['reason'] or _text(m['kappa_star'])}", style="bold"))
+        console.print(_spreads(m))
+        if m["replayed"]:
+            console.print(Text(_told(m["replayed"])))
+        console.print()
+    console.print(Text(DECIDED))
     if around := [m["place"] for m in found["margins"] if m["around"]]:
         console.print(Text(f"{AROUND}{', '.join(around)}"))
     if found["frozen"]:
-        console.print(f"frozen, not counted: {', '.join(found['frozen'])}")
+        console.print(Text(f"frozen, not counted: {', '.join(found['frozen'])}"))
     if found["unused"]:
-        console.print(f"unused by the loss: {', '.join(found['unused'])}")
+        console.print(Text(f"unused by the loss: {', '.join(found['unused'])}"))
     if found["unreached"]:
-        console.print(f"activations out of reach, with their own derivatives: {', '.join(found['unreached'])}")
+        console.print(Text(f"activations out of reach, with their own derivatives: {', '.join(found['unreached'])}"))
     if certificate := found.get("certificate"):
         console.print(
             f"all {len(certificate['places'])} activations at once, <g, g~> over all trainable parameters "
             f"({certificate['method']}): every replacement descends up to kappa {_text(certificate['certified'])}; one "
-            f"was found that does not at {_text(certificate['attacked'])}"
+            f"was found that does not at {_text(certificate['attacked'])} (kappa* above replaces one activation and "
+            f"counts the parameters below it alone, so either may be the larger)"
         )
+        if certificate["replayed"]:
+            console.print(Text(_told(certificate["replayed"])))
     elif reason := found.get("certificate_reason", "").removeprefix(UNASKED):
         console.print(Text(f"no certificate: {reason}"))
+
+
+def _spreads(m: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("surrogate", overflow="fold")  # a name that is cut is another name
+    for heading in ("least", "most", "kappa", *SHARES, "standing"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "standing" else "right")
+    for name, spread in m["spreads"].items():
+        factors = (_text(spread[key], 3) for key in ("least", "most", "kappa"))
+        shares = (_text(_share(spread[key], m["norm_squared"]), 3) for key in ("worst", "inner"))
+        decided = spread["standing"] if spread["standing"] != "undecided" else spread["itself"]
+        table.add_row(name, *factors, *shares, decided)
+    return table
+
+
+def _told(replayed: Mapping[str, Any]) -> str:
+    """A replay in a sentence."""
+    share = _text(_share(replayed["inner_beyond"], replayed["norm_squared"]), 3)
+    said = f"replayed by real backward passes ({replayed['dtype']}):"
+    if "inner_at" in replayed:
+        said += f" at kappa* <g, g~>/|g|^2 is {_text(_share(replayed['inner_at'], replayed['norm_squared']), 3)};"
+    said += f" at kappa {_text(replayed['kappa_beyond'])} it is {share}, "
+    if replayed["step"] is None:
+        return f"{said}but along -g~ no step was found that raises the loss by more than rounding as first order says."
+    rise = replayed["loss_after"] - replayed["loss"]
+    return f"{said}and a step of {replayed['step']:.3g} g~ raises the loss, {replayed['loss']:.6g}, by {rise:.3g}."
 
 
 def _margin(margin: Margin, surrogates: list[Surrogate], seed: int) -> dict[str, Any]:
@@ -133,14 +165,30 @@ def _margin(margin: Margin, surrogates: list[Surrogate], seed: int) -> dict[str,
         "around": margin.around,
         "norm_squared": margin.norm_squared,
         "below": list(margin.below),
+        "replayed": _replayed(margin),
         "spreads": {label(each): _spread(margin, each, seed) for each in surrogates},
     }
+
+
+def _replayed(margin: Margin) -> dict[str, Any] | None:
+    """The witness of a margin at kappa* and a little beyond, by real backward passes; ``None`` without a finite one."""
+    if margin.kappa_star is None or not math.isfinite(margin.kappa_star):
+        return None
+    kappa = BEYOND * margin.kappa_star
+    return {"inner_at": margin.replay().inner} | _beyond(kappa, margin.replay(kappa))
+
+
+def _beyond(kappa: float, found: Replay) -> dict[str, Any]:
+    step, after = found.rise() or (None, None)
+    numbers = {"kappa_beyond": kappa, "inner_beyond": found.inner, "norm_squared": found.norm_squared}
+    dtype = str(found.dtype).removeprefix("torch.")
+    return numbers | {"step": step, "loss": found.loss, "loss_after": after, "dtype": dtype}
 
 
 def _spread(margin: Margin, each: Surrogate, seed: int) -> dict[str, Any]:
     found = margin.spread(each, torch.Generator().manual_seed(seed))
     numbers = {key: _number(getattr(found, key)) for key in ("least", "most", "kappa", "worst", "inner")}
-    return {**numbers, "appeared": found.appeared, "standing": found.standing}
+    return {**numbers, "appeared": found.appeared, "standing": found.standing, "itself": found.itself}
 
 
 def _share(value: float | str | None, whole: float) -> float | None:
@@ -151,5 +199,5 @@ def _number(value: float | None) -> float | str | None:
     return str(value) if value is not None and not math.isfinite(value) else value
 
 
-def _text(value: float | str | None) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else value
+def _text(value: float | str | None, digits: int = 4) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else "-" if value is None else value

@@ -177,8 +177,58 @@ def test_a_step_on_the_data_alone_is_no_obstacle(ask, function):
 
 
 def test_no_forward_mode():
-    with pytest.raises(Refused, match="forward-mode"):
+    with pytest.raises(Refused, match=r"descent_margin\(model=...\): middle \(Step\) calls .* no forward-mode"):
         ds.descent_margin(Model(Step(NoTangent)), F.cross_entropy, batch())
+
+
+@both()
+@pytest.mark.parametrize("lost", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")])
+def test_memory_that_ends_in_the_models_own_passes_is_told(ask, lost):
+    class Large(nn.Module):
+        def forward(self, x):
+            raise lost
+
+    with pytest.raises(Refused, match=rf"{ask.__name__}\(batch=...\): it does not fit into memory .*smaller batch"):
+        ask(Model(Large()), F.cross_entropy, batch())
+
+
+@both()
+def test_another_failure_of_the_model_is_its_own(ask):
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("of mine")
+
+    with pytest.raises(RuntimeError, match=r"^of mine$"):
+        ask(Model(Broken()), F.cross_entropy, batch())
+
+
+@both()
+def test_a_loss_that_does_not_depend_on_the_model(ask):
+    with pytest.raises(Refused, match=rf"{ask.__name__}\(loss=...\): it does not depend on"):
+        ask(Model(nn.Tanh()), lambda o, y: F.cross_entropy(o.detach(), y), batch())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"restarts": -1}, r"restarts=-1\): a whole number, 0 or more"),
+        ({"restarts": 1.5}, r"restarts=1\.5\): a whole number"),
+        ({"kappa": "2"}, r"kappa='2'\): .* is a number in \[1, 1e\+06\]"),
+        ({"kappa": 0.5}, r"kappa=0\.5\): "),
+        ({"kappa": float("nan")}, r"kappa=nan\): "),
+        ({"kappa": True}, r"kappa=True\): "),
+        ({"over": "a.weight"}, r"over='a\.weight'\): a list of names .* write over=\['a\.weight'\]"),
+        ({"over": []}, r"over=\[\]\): no parameter is named"),
+        ({"over": ["c.weight"]}, r"over=\['c\.weight'\]\): no trainable parameter"),
+        ({"tolerance": 1.0}, r"tolerance=1\.0\): .* between 0 and 1"),
+        ({"tolerance": 0}, r"tolerance=0\): .* between 0 and 1"),
+        ({"tolerance": "1e-3"}, r"tolerance='1e-3'\): "),
+        ({"seed": None}, r"seed=None\): a whole number"),
+    ],
+)
+def test_arguments_of_a_certificate(given, message):
+    with pytest.raises(Refused, match=rf"^certify\({message}"):
+        ds.certify(Model(nn.Tanh()), F.cross_entropy, batch(), **given)
 
 
 def test_low_precision_is_refused():

@@ -184,6 +184,13 @@ def test_kappa_and_names_are_checked(case):
         ds.certify(model, loss, batch, over=["0.weight"])
 
 
+def test_the_search_ends_where_floating_point_has_no_number_between():
+    """Near kappa = 1 neighbours differ by more than a fine tolerance asks for."""
+    edge = 1 + 3e-11
+    good, bad = certificates._bisect(lambda kappa: kappa < edge, 2.0, 1e-9)
+    assert good < edge <= bad == math.nextafter(good, 2)
+
+
 def test_one_sample_and_one_layer_is_certified_to_the_limit():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from downslope.__main__ import app
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients import given
+from downslope.experiments import data, networks, training
 from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
@@ -43,6 +44,24 @@ class Residual(nn.Module):
 def residual():
     torch.manual_seed(0)
     return Residual()
+
+def deep():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3))
+
+def off():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.chain = factory()
+
+    def forward(self, data):
+        return self.chain(data)
+
+named = [({"data": pair[0]}, pair[1])]
 
 def step():
     return nn.Sequential(nn.Linear(4, 5), Step(), nn.Linear(5, 3))
@@ -112,13 +131,72 @@ def test_the_table_shows_what_the_standing_is_decided_by(mine):
     spread = around.spread(ds.SURROGATES["constant"])
     arguments = ("--model", f"{mine}:residual", "--data", f"{mine}:pair", "--surrogate", "constant")
     shown = margins(*arguments, env={"COLUMNS": "400"}).stdout
-    row = next(line for line in shown.splitlines() if "model[1] tanh" in line and "constant" in line)
+    shown_of = shown.split("model[1] tanh: kappa* ")[1]
+    assert float(shown_of.split("\n")[0]) == pytest.approx(around.kappa_star, rel=1e-3)
+    row = next(line for line in shown_of.splitlines() if "constant" in line)
     for number in (spread.least, spread.most, spread.worst / around.norm_squared, spread.inner / around.norm_squared):
-        assert f" {number:.4g} " in row
+        assert f" {number:.3g} " in row
     assert (spread.standing == "inside") == (spread.worst > 0)
-    assert "inside: their <g, g~> is positive" in shown
+    assert "inside: worst is positive" in shown
     assert around.around != 0
     assert "their ratio alone (a surrogate's standing counts it): model[1] tanh\n" in shown
+
+
+def test_every_number_and_name_is_whole_at_eighty_columns(mine):
+    shown = margins("--model", f"{mine}:deep", "--data", f"{mine}:pair", env={"COLUMNS": "80"}).stdout.splitlines()
+    assert max(map(len, shown)) <= 80
+    for name in ds.SURROGATES:
+        rows = [line.split() for line in shown if line.split()[:1] == [name]]
+        assert [len(row) for row in rows] == [7, 7], name
+        assert all(float(number) is not None for row in rows for number in row[1:6] if number != "-")
+        assert {row[6] for row in rows} <= {"inside", "outside", "descends", "ascends", "undecided"}
+
+
+def test_a_relu_that_is_off_leaves_no_surrogate_undecided(mine):
+    """Beyond the box, which psi leaves where phi' = 0, what the surrogate itself does is exact."""
+    arguments = ("--model", f"{mine}:off", "--data", f"{mine}:pair")
+    model, (batch,) = given.model(f"{mine}:off"), given.batches(f"{mine}:pair")
+    (margin,) = ds.descent_margin(model, F.cross_entropy, batch)
+    assert (margin.preactivation < 0).any()
+    found = json.loads(margins(*arguments, "--json").stdout)["margins"][0]["spreads"]
+    for name, spread in found.items():
+        assert spread["inner"] is not None
+        assert spread["itself"] == ("descends" if spread["inner"] > 0 else "ascends"), name
+    assert [spread["standing"] for spread in found.values()].count("undecided") > 20
+    shown = margins(*arguments, "--surrogate", "constant", env={"COLUMNS": "80"}).stdout
+    row = next(line.split() for line in shown.splitlines() if line.startswith("constant"))
+    assert row == [
+        "constant",
+        "1",
+        "inf",
+        "inf",
+        "-",
+        f"{found['constant']['inner'] / margin.norm_squared:.3g}",
+        row[6],
+    ]
+    assert row[6] == found["constant"]["itself"]
+
+
+def test_the_witness_is_replayed_and_shown(mine):
+    arguments = ("--model", f"{mine}:factory", "--data", f"{mine}:pair", "--surrogate", "constant", "--certify")
+    found = json.loads(margins(*arguments, "--json").stdout)
+    model, (batch,) = given.model(f"{mine}:factory"), given.batches(f"{mine}:pair")
+    (margin,) = ds.descent_margin(model, F.cross_entropy, batch)
+    witness, attack = found["margins"][0]["replayed"], found["certificate"]["replayed"]
+    assert abs(witness["inner_at"]) < 1e-4 * margin.norm_squared
+    assert witness["kappa_beyond"] == pytest.approx(1.01 * margin.kappa_star)
+    assert witness["inner_beyond"] == margin.replay(witness["kappa_beyond"]).inner < 0
+    assert witness["loss_after"] == margin.replay(witness["kappa_beyond"]).loss_after(witness["step"])
+    assert attack["kappa_beyond"] == found["certificate"]["attacked"]
+    for each in (witness, attack):
+        assert each["dtype"] == "float64"
+        assert each["loss_after"] > each["loss"]
+        assert each["inner_beyond"] < 0
+    assert 0 < found["certificate"]["raised"]["1[0] tanh"] < margin.contributions.numel()
+    shown = " ".join(margins(*arguments).stdout.split())
+    assert shown.count("replayed by real backward passes (float64)") == 2
+    assert f"a step of {witness['step']:.3g} g~ raises the loss, {witness['loss']:.6g}, by " in shown
+    assert "kappa* above replaces one activation and counts the parameters below it alone" in shown
 
 
 def test_no_certificate_leaves_the_margins(mine):
@@ -161,6 +239,50 @@ def test_a_network_of_ours():
     (row,) = json.loads(ran.stdout)["margins"]
     assert row["activation"] == "logistic"
     assert row["kappa_star"] > 1
+
+
+def test_a_network_of_ours_has_its_own_loss():
+    arguments = ("--network", "unit-ones", "--epochs", 1, "--samples", 16, "--surrogate", "constant")
+    found = json.loads(margins(*arguments, "--json").stdout)
+    entry = networks.network("unit-ones")
+    x, y = data.load(entry.data).train
+    model = training.train(entry, data.load(entry.data), epochs=1)[0]
+    assert found["loss"] == entry.criterion(model(x[:16]), y[:16]).item()
+    with pytest.raises(Refused, match=r"--network NAME without --loss"):
+        margins(*arguments, "--loss", "mean-squared-error")
+
+
+def test_a_network_of_ours_has_its_stored_weights_where_no_epochs_are_asked_for(monkeypatch):
+    asked = []
+
+    def stored(name):
+        asked.append(name)
+        torch.manual_seed(11)
+        return networks.network(name).build().eval()
+
+    monkeypatch.setattr("downslope.experiments.networks.weights.trained", stored)
+    arguments = ("--network", "mlp-digits", "--samples", 16, "--surrogate", "constant", "--json")
+    found = json.loads(margins(*arguments).stdout)
+    entry = networks.network("mlp-digits")
+    x, y = data.load(entry.data).train
+    assert asked == ["mlp-digits"]
+    assert found["loss"] == entry.criterion(stored("mlp-digits")(x[:16]), y[:16]).item()
+
+
+def test_a_refusal_of_a_network_of_ours_names_what_was_typed():
+    with pytest.raises(Refused, match=r"^--network heaviside-digits: undefined: .*--reference smoothed") as refused:
+        margins("--network", "heaviside-digits", "--epochs", 1, "--samples", 8)
+    assert "--model" not in str(refused.value)
+    assert "='" not in str(refused.value)
+    assert "'" not in str(refused.value)
+
+
+def test_inputs_by_name(mine):
+    arguments = ("--surrogate", "constant", "--certify", "--json")
+    named = json.loads(margins("--model", f"{mine}:Named", "--data", f"{mine}:named", *arguments).stdout)
+    plain = json.loads(margins("--model", f"{mine}:factory", "--data", f"{mine}:pair", *arguments).stdout)
+    assert named["margins"][0]["kappa_star"] == plain["margins"][0]["kappa_star"]
+    assert named["certificate"]["certified"] == plain["certificate"]["certified"]
 
 
 @pytest.mark.parametrize(

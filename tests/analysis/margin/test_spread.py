@@ -57,8 +57,41 @@ def test_gradient_where_the_forward_is_flat_leaves_it_undecided():
     margin, found = spread_of(nn.ReLU(), "constant")
     flat = int((margin.preactivation <= 0).sum())
     assert found.appeared == flat > 0
-    assert (found.most, found.kappa, found.worst, found.inner) == (math.inf, math.inf, None, None)
+    assert (found.most, found.kappa, found.worst) == (math.inf, math.inf, None)
     assert found.standing == "undecided"
+    assert found.itself == "descends"
+
+
+@pytest.mark.parametrize("surrogate", ["constant", "triangle", "swish_sign", "relu_derivative"])
+@pytest.mark.parametrize("name", ["relu", "convolution", "in place", "residual"])
+def test_the_surrogates_own_inner_product_is_that_of_a_real_untied_backward(case, name, surrogate):
+    """At phi' = 0, too, where psi is no multiple of phi'."""
+    model, loss, batch = case(name)
+    for margin in ds.descent_margin(model, loss, batch):
+        found = margin.spread(ds.SURROGATES[surrogate])
+        parameters = [dict(model.named_parameters())[each] for each in margin.below]
+        true = torch.autograd.grad(loss(model(batch[0]), batch[1]), parameters)
+        with ds.untie(model, {margin.place.activation: surrogate}):
+            turned = torch.autograd.grad(loss(model(batch[0]), batch[1]), parameters)
+        if [m.place.activation for m in ds.descent_margin(model, loss, batch)].count(margin.place.activation) > 1:
+            continue  # untie replaces every place of that activation
+        expected = sum(float((a * b).sum()) for a, b in zip(true, turned, strict=True))
+        assert found.inner == pytest.approx(expected, rel=1e-9)
+        assert found.itself == ("descends" if expected > 0 else "ascends")
+
+
+def test_a_surrogate_that_ascends_where_the_forward_is_flat_is_said_to():
+    margin, _ = spread_of(nn.ReLU(), "constant")
+    off = margin.preactivation <= 0
+    one_sided = {sign: margin.error * margin.tangent * sign > 0 for sign in (1, -1)}
+    assert (off & one_sided[-1]).any()
+
+    def psi(sign):
+        return lambda z, generator=None: torch.where(off & one_sided[sign], torch.ones_like(z), torch.zeros_like(z))
+
+    assert margin.spread(psi(-1)).itself == "ascends"
+    assert margin.spread(psi(1)).itself == "descends"
+    assert margin.spread(lambda z, generator=None: torch.zeros_like(z)).itself == "undecided"
 
 
 def test_a_surrogate_that_vanishes_with_the_forward_is_judged_on_the_rest():

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from ....errors import Refused
-from ..walk.inputs import Loss
+from ..replay import Replay, replay_precisely
+from ..walk.inputs import Loss, whole_in_memory
 from .attack import Factors, attack
 from .chain import Chain, Slope
 from .crown import crown
@@ -75,6 +77,19 @@ class Certificate:
     above: Bounds | None
     method: str
     places: tuple[str, ...]
+    _again: Callable[[Mapping[str, Tensor]], Replay] = field(repr=False, compare=False)
+
+    def replay(self) -> Replay:
+        """Real backward passes under the witness, ``above.factors``, in float64: their <g, g~> is negative.
+
+        Where the model or the loss cannot run in float64 they run in their own dtype, which ``Replay.dtype`` names.
+
+        Raises:
+            ValueError: no witness was found: ``above`` is ``None``.
+        """
+        if self.above is None:
+            raise ValueError(f"no replacement that ascends was found up to kappa {LIMIT:g}, so there is no witness.")
+        return self._again(self.above.factors)
 
 
 @overload
@@ -126,7 +141,8 @@ def certify(
         tolerance: relative accuracy in kappa - 1 at which both searches stop.
 
     Raises:
-        Refused: as `trace.trace`; kappa below 1 or not finite; a gradient that is zero or overflows.
+        Refused: as `trace.trace`; kappa outside of [1, `LIMIT`], ``over`` that is no list of names or an empty one,
+            restarts below 0, tolerance outside of (0, 1); a gradient that is zero or overflows; memory that runs out.
 
     The numbers of the backward pass (weights, activations, phi', the loss's error at the output, as float64) are
     taken as exact; all arithmetic on them is enclosed (`rounded`). The scale of the factors counts: layers near the
@@ -142,11 +158,22 @@ def certify(
     >>> bounds.verdict, 0 < bounds.lower <= bounds.upper
     ('descends', True)
     """
-    chain = trace(model, loss, batch, None if over is None else frozenset(over))
-    if kappa is not None and not 1 <= kappa <= LIMIT:
-        raise Refused(
-            f"certify(kappa={kappa!r}): the ratio of the largest to the smallest factor lies in [1, {LIMIT:g}]."
-        )
+    names = _checked(kappa, over, restarts, seed, tolerance)
+    with whole_in_memory("certify"):
+        return _certified(model, loss, batch, kappa, names, restarts, seed, tolerance)
+
+
+def _certified(
+    model: nn.Module,
+    loss: Loss,
+    batch: tuple[Any, Any],
+    kappa: float | None,
+    names: frozenset[str] | None,
+    restarts: int,
+    seed: int,
+    tolerance: float,
+) -> Certificate | Bounds:
+    chain = trace(model, loss, batch, names)
     if not math.isfinite(chain.norm_squared):
         raise Refused("certify(model=...): |g|^2 overflows float64, so no bound can be computed; scale the loss down.")
     if chain.norm_squared == 0:
@@ -156,7 +183,35 @@ def certify(
     lower = lower_bound(chain)
     if kappa is not None:
         return _bounds(chain, kappa, lower, restarts, seed)
-    return _search(chain, lower, restarts, seed, tolerance)
+    return _search(chain, lower, restarts, seed, tolerance, partial(replay_precisely, model, loss, batch, names))
+
+
+def _checked(kappa: Any, over: Any, restarts: Any, seed: Any, tolerance: Any) -> frozenset[str] | None:
+    """The names in ``over``, once every argument but model, loss and batch is what it must be."""
+    if kappa is not None and not (_number(kappa) and 1 <= kappa <= LIMIT):
+        raise Refused(
+            f"certify(kappa={kappa!r}): the ratio of the largest to the smallest factor is a number in [1, {LIMIT:g}]; "
+            f"leave it out to search for the largest."
+        )
+    if isinstance(over, str):
+        raise Refused(f"certify(over={over!r}): a list of names of parameters is needed; write over=[{over!r}].")
+    names = None if over is None else frozenset(over)
+    if names is not None and not names:
+        raise Refused("certify(over=[]): no parameter is named, and over none there is no inner product.")
+    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 0:
+        raise Refused(f"certify(restarts={restarts!r}): a whole number, 0 or more, is needed.")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise Refused(f"certify(seed={seed!r}): a whole number is needed.")
+    if not (_number(tolerance) and 0 < tolerance < 1):
+        raise Refused(
+            f"certify(tolerance={tolerance!r}): the accuracy, relative to kappa - 1, is a number between 0 and 1; at 1 "
+            f"or more the search would stop before it starts, at kappa = 1."
+        )
+    return names
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def lower_bound(chain: Chain) -> Callable[[float], float]:
@@ -193,7 +248,14 @@ def _bounds(
     )
 
 
-def _search(chain: Chain, lower: Callable[[float], float], restarts: int, seed: int, tolerance: float) -> Certificate:
+def _search(
+    chain: Chain,
+    lower: Callable[[float], float],
+    restarts: int,
+    seed: int,
+    tolerance: float,
+    again: Callable[[Mapping[str, Tensor]], Replay],
+) -> Certificate:
     best: Factors | None = None
 
     def survives(kappa: float) -> bool:
@@ -211,7 +273,7 @@ def _search(chain: Chain, lower: Callable[[float], float], restarts: int, seed: 
     below = _bounds(chain, certified, lower, restarts, seed)
     above = None if math.isinf(attacked) else _bounds(chain, attacked, lower, restarts, seed, best)
     method = "crown and semidefinite" if _two_layers(chain) else "crown"
-    return Certificate(certified, attacked, below, above, method, places)
+    return Certificate(certified, attacked, below, above, method, places, again)
 
 
 def _bisect(holds: Callable[[float], bool], most: float, tolerance: float) -> tuple[float, float]:
@@ -229,6 +291,8 @@ def _bisect(holds: Callable[[float], bool], most: float, tolerance: float) -> tu
             return LIMIT, math.inf
     while bad - good > tolerance * (bad - 1) and bad - 1 > 1e-12:
         middle = 1 + math.sqrt((good - 1) * (bad - 1)) if good > 1 else 1 + (bad - 1) / 4
+        if not good < middle < bad:  # neighbours among floating-point numbers
+            break
         if holds(middle):
             good = middle
         else:

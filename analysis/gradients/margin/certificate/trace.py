@@ -173,8 +173,7 @@ def trace(model: nn.Module, loss: Loss, batch: tuple[Any, Any], over: frozenset[
         Refused: bad input, or a call that is no layer of a chain, by module.
     """
     inputs, targets = check(model, batch, "certify")
-    if not isinstance(inputs, Tensor):
-        raise Refused("certify(batch=...): a certificate takes one tensor of inputs, samples first.")
+    tensor, name = _one(inputs)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     if unknown := sorted((over or set()) - trained):
         raise Refused(
@@ -183,10 +182,11 @@ def trace(model: nn.Module, loss: Loss, batch: tuple[Any, Any], over: frozenset[
     state = {name: _precise(t).requires_grad_(t.requires_grad) for name, t in model.named_parameters()}
     state |= {name: _precise(t) for name, t in model.named_buffers()}
     with torch.no_grad(), inside(model) as running:
-        tape = _Tape(model, _precise(inputs), running)
+        tape = _Tape(model, _precise(tensor), running)
         tape.names = {id(t): name for name, t in state.items()}
         with tape:
-            output = torch.func.functional_call(model, state, (tape.current,))
+            args, kwargs = ((), {name: tape.current}) if name else ((tape.current,), {})
+            output = torch.func.functional_call(model, state, args, kwargs)
     if not isinstance(output, Tensor) or output is not tape.current:
         raise Refused(
             "certify(model=...): its output is not what its last layer gave; a certificate needs a chain of layers."
@@ -194,10 +194,29 @@ def trace(model: nn.Module, loss: Loss, batch: tuple[Any, Any], over: frozenset[
     last = output.clone().requires_grad_()
     with torch.enable_grad():
         value = scalar(loss(last, _precise(targets)), "certify")
+        if value.grad_fn is None:
+            raise Refused(
+                "certify(loss=...): it does not depend on the model's output by any path that autograd sees (was the "
+                "output detached?), so there is no gradient to bound."
+            )
         (error,) = torch.autograd.grad(value, last)
     if not any(isinstance(step, Slope) for step in tape.steps):
         raise Refused("certify(model=...): it calls no activation of the catalogue, so there is nothing to replace.")
     return complete(tape.steps, error, over)
+
+
+def _one(inputs: Any) -> tuple[Tensor, str]:
+    """The one tensor of inputs, and the name that it is passed by; empty where it is passed by position.
+
+    Raises:
+        Refused: there are several, or none.
+    """
+    name = ""
+    if isinstance(inputs, tuple | Mapping) and len(inputs) == 1:
+        name, inputs = next(iter(inputs.items())) if isinstance(inputs, Mapping) else ("", inputs[0])
+    if not isinstance(inputs, Tensor):
+        raise Refused("certify(batch=...): a certificate takes one tensor of inputs, samples first.")
+    return inputs, name
 
 
 def _precise(value: Any) -> Any:

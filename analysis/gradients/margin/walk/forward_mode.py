@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import torch
 import torch.autograd.forward_ad as forward_ad
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
@@ -27,20 +27,31 @@ def apart(value: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 @contextmanager
-def comparable() -> Iterator[None]:
+def comparable(model: nn.Module) -> Iterator[None]:
     """While this is open, a forward-mode pass exists and agrees with the backward to the dtype's rounding.
 
-    Attention runs by its formula, since its fused kernels have no forward mode; convolutions on CUDA keep all bits of
-    float32, since TensorFloat-32 has only ten.
+    Attention and long short-term memories run by their formulas, since their fused kernels have no forward mode;
+    convolutions on CUDA keep all bits of float32, since TensorFloat-32 has only ten.
     """
+    fused = any(isinstance(module, nn.LSTM) for module in model.modules())
     _load()
     held = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _without_mkldnn() if fused else nullcontext():
             yield
     finally:
         torch.backends.cudnn.allow_tf32 = held
+
+
+@contextmanager
+def _without_mkldnn() -> Iterator[None]:
+    held = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(held)
 
 
 @cache

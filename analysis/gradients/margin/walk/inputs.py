@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -56,11 +58,42 @@ def no_step(place: Place, caller: str) -> None:
         raise Refused(
             f"{caller}(model=...): undefined: the exact derivative is zero through {place.activation} ({place}), so "
             f"below it there is no exact gradient to descend along, and no factor of it. Compare with measure instead, "
-            f"against what a step does have: reference='smoothed', 'expected' or 'finite-difference' (round: the last "
-            f"alone); or put a smooth activation, such as tanh, in its place."
+            f"against what a step does have: reference='smoothed', reference='expected' or "
+            f"reference='finite-difference' (round: the last alone); or put a smooth activation, such as tanh, in its "
+            f"place."
         )
 
 
 def run(model: Callable[..., Any], inputs: Any) -> Any:
-    """The model's output: ``model(*inputs)`` where the inputs are a tuple, else ``model(inputs)``."""
+    """The model's output: ``model(*inputs)`` of a tuple, ``model(**inputs)`` of a mapping, else ``model(inputs)``."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
+
+
+@contextmanager
+def whole_in_memory(caller: str) -> Iterator[None]:
+    """Passes of the whole batch, which cannot be taken in parts: where memory ends, that is refused.
+
+    Raises:
+        Refused: memory ran out.
+    """
+    from ...given.loading import out_of_memory  # loads what imports this
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise Refused(
+            f"{caller}(batch=...): it does not fit into memory ({(str(error) or 'MemoryError').splitlines()[0]}). The "
+            f"passes are those of the whole batch and cannot be taken in parts: give a smaller batch."
+        ) from error
+
+
+def culprit(model: nn.Module, error: BaseException) -> str:
+    """Path and class of the innermost module that was running when an exception was raised; empty where none was."""
+    paths = {id(module): path or "the model itself" for path, module in model.named_modules()}
+    owners = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    module = next((each for each in reversed(owners) if id(each) in paths), None)
+    return "" if module is None else f"{paths[id(module)]} ({type(module).__name__})"
