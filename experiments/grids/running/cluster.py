@@ -6,10 +6,12 @@ however often it was started.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -57,29 +59,62 @@ def cluster(jobs: Sequence[Job], at_epoch: Epochs, *, address: str, number: int)
         number: workers of a local cluster.
 
     Raises:
-        Refused: Dask is not installed, nothing answers at the address, a job cannot be run, or every worker that had it
-            died.
+        Refused: Dask is not installed, nothing answers at the address, a job cannot be run, every worker that had it
+            died, or the scheduler is gone.
     """
     try:
         distributed: Any = import_module("distributed")
     except ImportError:
         raise Refused("--cluster needs Dask: pip install 'downslope[cluster]'.") from None
     with ExitStack() as stack:
+        stack.enter_context(_quiet())
         client = stack.enter_context(_client(distributed, address, number, stack))
         futures = [
             client.submit(elsewhere, job, versions(), key=f"downslope-{job.key}", retries=ATTEMPTS - 1, pure=True)
             for job in jobs
         ]
-        for future in distributed.as_completed(futures, loop=client.loop):
-            try:
-                done: Done = future.result()
-            except Refused:
-                raise
-            except distributed.scheduler.KilledWorker as error:
-                raise Refused(f"--cluster: workers died over one job ({error}); what is done is kept.") from error
-            future.release()  # the scheduler need not keep what we have
+        for done in _results(distributed, client, futures, address):
             at_epoch(done[0].epochs)
             yield done
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A client whose scheduler is gone logs a traceback as it closes; that the scheduler is gone is said by us."""
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _results(distributed: Any, client: Any, futures: Sequence[Any], address: str) -> Iterator[Done]:
+    try:
+        for future in distributed.as_completed(futures, loop=client.loop):
+            done: Done = future.result()
+            future.release()  # the scheduler need not keep what we have
+            yield done
+    except distributed.scheduler.KilledWorker as error:
+        raise Refused(f"--cluster: workers died over one job ({error}); what is done is kept.") from error
+    except (concurrent.futures.CancelledError, asyncio.CancelledError, distributed.comm.CommClosedError) as error:
+        raise Refused(
+            f"--cluster {address}: the scheduler is gone; what is done is kept. Start one again, and give the same "
+            f"command its address."
+        ) from error
+
+
+async def _answers(distributed: Any, address: str) -> None:
+    """Connect once, and let go.
+
+    Raises:
+        OSError, ValueError: nothing that speaks Dask's protocol answers there, or this is no address.
+    """
+    distributed.comm.get_address_host_port(address)  # with its default port, any word would be a host
+    how = distributed.Security().get_connection_args("client")
+    connection = await distributed.core.connect(address, timeout=CONNECT, **how)
+    await connection.close()
 
 
 def _client(distributed: Any, address: str, number: int, stack: ExitStack) -> Any:
@@ -95,6 +130,8 @@ def _client(distributed: Any, address: str, number: int, stack: ExitStack) -> An
             )
         )
     try:
+        # A client that cannot connect goes on trying after it has said so, and in the end prints a traceback.
+        asyncio.run(_answers(distributed, address))
         return distributed.Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise Refused(

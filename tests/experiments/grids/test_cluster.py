@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,31 +37,39 @@ def scheduler(tmp_path):
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         started += [subprocess.Popen(worker, cwd=tmp_path, **quiet) for _ in range(2)]
-        yield json.loads(file.read_text())["address"], started[1:]
+        yield json.loads(file.read_text())["address"], started
     finally:
         for process in started:
             process.kill()
             process.wait()
 
 
-def test_a_worker_that_is_killed_costs_nothing_but_time(scheduler, tmp_path):
-    address, workers = scheduler
-    command = [
-        sys.executable,
-        "-m",
-        "downslope",
-        "grid",
-        *ARGUMENTS,
-        "--cluster",
-        address,
-        "--out",
-        str(tmp_path / "far"),
-    ]
+def begun(address, tmp_path):
+    """A grid of which something is done but not all, and the folder of its results."""
+    command = [sys.executable, "-m", "downslope", "grid", *ARGUMENTS, "--cluster", address]
+    command += ["--out", str(tmp_path / "far")]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     results = tmp_path / "far/suc-ones-quick/results"
     while not (results.exists() and any(results.glob("*.json"))) and running.poll() is None:
         time.sleep(0.01)
-    os.kill(workers[0].pid, signal.SIGKILL)
+    return running, results
+
+
+def test_a_scheduler_that_is_killed_is_one_message(scheduler, tmp_path):
+    address, processes = scheduler
+    running, results = begun(address, tmp_path)
+    os.kill(processes[0].pid, signal.SIGKILL)
+    _, said = running.communicate(timeout=120)
+    assert running.returncode == 2, said
+    assert f"--cluster {address}: the scheduler is gone; what is done is kept." in said
+    assert "Traceback" not in said
+    assert 0 < len(list(results.glob("*.json"))) < 12
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(scheduler, tmp_path):
+    address, (_, worker, _) = scheduler
+    running, results = begun(address, tmp_path)
+    os.kill(worker.pid, signal.SIGKILL)
     stood = len(list(results.glob("*.json")))
     _, said = running.communicate(timeout=120)
     assert running.returncode == 0, said
@@ -92,10 +101,14 @@ def test_a_job_elsewhere_is_the_job_here(tmp_path):
     assert job == jobs(GRID)[0]
 
 
-def test_no_scheduler_is_one_message(monkeypatch):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "foo", "tcp://"])
+def test_no_scheduler_is_one_message_and_no_client_is_left_trying(monkeypatch, address):
+    import distributed
+
     monkeypatch.setattr(cluster, "CONNECT", 0.3)
-    with pytest.raises(Refused, match=r"--cluster tcp://127\.0\.0\.1:9: no Dask scheduler answers there"):
-        list(cluster.cluster(jobs(GRID), lambda epochs: None, address="tcp://127.0.0.1:9", number=1))
+    monkeypatch.setattr(distributed, "Client", lambda *given, **more: pytest.fail("a client was made"))
+    with pytest.raises(Refused, match=f"--cluster {re.escape(address)}: no Dask scheduler answers there"):
+        list(cluster.cluster(jobs(GRID), lambda epochs: None, address=address, number=1))
 
 
 def test_without_dask_the_message_says_what_to_install(monkeypatch):
