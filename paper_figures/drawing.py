@@ -12,8 +12,8 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from ..analysis.errors import Refused, near
 from . import gallery, look, stored, tables
-from .paper import venues
+from .paper import fitting, venues
 
 TIED = "tied"
 """The control among the surrogates: figures show it only where it is asked for."""
@@ -57,7 +57,8 @@ class Drawer(Protocol):
 
     It may offer more: ``OPTIONAL``, columns that are used where they are there; ``MORE``, further tables by name with
     their columns, handed to ``draw`` by name where they are at hand; ``CONTROL``, a surrogate whose rows are always
-    kept; ``UNKNOWN``, columns that may be without any value; ``made()``, the table where none is stored;
+    kept; ``UNKNOWN``, columns that may be without any value; ``made()``, the table where none is stored, and
+    ``DEFAULT``, the surrogates shown of that one where none are asked for;
     ``said(table)``, sentences with the data's numbers for the caption, instead of those of `facts`.
     """
 
@@ -80,12 +81,14 @@ class Drawn:
         title: a few words.
         caption: sentences, with what is to be said of the data.
         figure: as drawn, to save or to change.
+        note: what it does not show for want of room and how to choose, in a sentence; "" where it shows all.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure
+    note: str = ""
 
     @cached_property
     def svg(self) -> str:
@@ -138,6 +141,7 @@ def drawn(
     layers: Sequence[str] | None = None,
     stages: Sequence[str] | None = None,
     quick: str | Mapping[str, str] = "",
+    fit: bool = False,
 ) -> Iterator[Drawn]:
     """One figure, or one for each run in the table.
 
@@ -149,6 +153,8 @@ def drawn(
         stages: which to show; all where it is ``None``.
         quick: how the measurement was cut short, in a sentence, or one for each table; a figure of a table at hand is
             then marked and its caption says so.
+        fit: whether the figure has to fit a page of the venue with its caption. Where it would not, and no surrogates
+            are asked for, it shows fewer; the caption says so and the note says how to choose.
 
     Raises:
         Refused: there is no such figure, its table is not at hand, lacks a column, or has nothing of what was asked
@@ -166,27 +172,66 @@ def drawn(
     further = {
         other: selected(at_hand[other], name, asked) for other in getattr(drawer, "MORE", {}) if other in at_hand
     }
-    said = cleandoc(drawer.draw.__doc__ or "").split("\n\n")[0].replace("\n", " ")
     refused: list[str] = []
     for run, rows in tables.runs(table) if drawer.ONE_RUN else [({}, table)]:
-        words = ", trained ".join(map(str, run.values()))
-        more = {other.replace("-", "_"): _of_run(each, run) for other, each in further.items()}
-        more = {other: each for other, each in more.items() if len(each)}
+        of_run = {other.replace("-", "_"): _of_run(each, run) for other, each in further.items()}
+        control = getattr(drawer, "CONTROL", None)
+        names = [each for each in rows["surrogate"].unique() if each != control] if "surrogate" in rows.columns else []
+        usual = None if surrogates is not None or drawer.TABLE in at_hand else getattr(drawer, "DEFAULT", None)
+        attempt = partial(_attempt, drawer, run, rows, of_run, shorter, names, usual)
         try:
-            figure = drawer.draw(rows, **more)
+            if fit:
+                free = names if surrogates is None and usual is None else []
+                one, note = fitting.fitted(attempt, free, venues.venue(look.venue()))
+            else:
+                one, note = attempt(None), ""
         except Refused as refusal:
+            words = _words(run)
             refused.append(f"{words}: {refusal}" if words else str(refusal))
             continue
-        # After the drawing, which checks the columns.
-        numbers = getattr(drawer, "said", facts)(rows, **more)
-        if shorter:
-            look.mark(figure, "quick run")
-        caption = " ".join(filter(None, (said, numbers, f"Quick run: {shorter}" if shorter else "")))
-        title = f"{drawer.TITLE}: {words}" if words else drawer.TITLE
-        slug = re.sub(r"[^\w.-]+", "-", "-".join([name, *run.values()])).strip("-")
-        yield Drawn(slug, title, caption, figure)
+        if usual is not None and not note:
+            note = f"{len(usual)} of {len(names)} surrogates are shown; --surrogates chooses others."
+        yield replace(one, note=note)
     if refused:
         raise Refused(" ".join(refused))
+
+
+def _attempt(
+    drawer: Drawer,
+    run: Mapping[str, str],
+    rows: pd.DataFrame,
+    further: Mapping[str, pd.DataFrame],
+    shorter: str,
+    names: Sequence[str],
+    usual: Sequence[str] | None,
+    chosen: Sequence[str] | None,
+) -> Drawn:
+    """The figure of one run with the chosen surrogates, else the usual ones of the figure, else all."""
+    chosen = chosen or usual
+    if chosen is not None:
+        kept = [*chosen, getattr(drawer, "CONTROL", None)]
+        rows = rows[rows["surrogate"].isin(kept)]
+        further = {name: _among(table, kept) for name, table in further.items()}
+    more = {name: table for name, table in further.items() if len(table)}
+    figure = drawer.draw(rows, **more)
+    # After the drawing, which checks the columns.
+    numbers = getattr(drawer, "said", facts)(rows, **more)
+    if shorter:
+        look.mark(figure, "quick run")
+    said = cleandoc(drawer.draw.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    fewer = f"Shown are {len(chosen)} of {len(names)} surrogates." if chosen is not None else ""
+    caption = " ".join(filter(None, (said, numbers, fewer, f"Quick run: {shorter}" if shorter else "")))
+    words = _words(run)
+    slug = re.sub(r"[^\w.-]+", "-", "-".join([drawer.NAME, *run.values()])).strip("-")
+    return Drawn(slug, f"{drawer.TITLE}: {words}" if words else drawer.TITLE, caption, figure)
+
+
+def _words(run: Mapping[str, str]) -> str:
+    return ", trained ".join(map(str, run.values()))
+
+
+def _among(table: pd.DataFrame, surrogates: Sequence[str | None]) -> pd.DataFrame:
+    return table[table["surrogate"].isin(surrogates)] if "surrogate" in table.columns else table
 
 
 def table_of(name: str, wanted: str, at_hand: Stored, drawer: Any = None) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """The house look: one colour, marker and line for each surrogate in every figure, and files that are the same bytes
 for the same data.
 
-Colours are seaborn's colour-blind-safe palette without its two palest; markers and lines tell the surrogates apart in
-greyscale. Widths are the venues' own, from tueplots. No text is below `SMALLEST` points.
+Colours are seaborn's colour-blind-safe palette without its two palest; the usual surrogates have one each, the others
+share them. Markers and lines tell surrogates apart in greyscale. Widths are the venues' own, from tueplots. No text is
+below `SMALLEST` points.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import seaborn as sns
 from matplotlib.figure import Figure, SubFigure
 
 from ..analysis.errors import Refused
-from ..analysis.surrogates.catalogue import SURROGATES
+from ..analysis.surrogates.catalogue import SURROGATES, USUAL
 from . import files
 from .paper import venues
 
@@ -33,7 +34,10 @@ SMALLEST = 6
 INK, MUTED, ALARM = "#222222", "#8a8a8a", "#b3261e"
 _SALT = "downslope"
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-_LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+_LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
+_PALETTE = (0, 2, 3, 4, 7, 1, 9, 5)
+"""Places in the palette, in the order in which they are given out: of the first eight, those that share a line differ
+in luminance. Left out are 6 and 8, pink and yellow: too little contrast with white paper."""
 _venue: ContextVar[str] = ContextVar("venue", default="neurips")
 
 
@@ -47,7 +51,8 @@ class Style:
 
 
 def style(surrogate: str) -> Style:
-    """The style of a surrogate by its place in the catalogue; a name outside it gets one from the name alone.
+    """The style of a surrogate by its place in the catalogue, the usual ones first; a name outside it gets one from the
+    name alone.
 
     >>> style("constant") == style("constant") != style("triangle")
     True
@@ -58,7 +63,8 @@ def style(surrogate: str) -> Style:
     return Style(
         colours[place % len(colours)],
         _MARKERS[place % len(_MARKERS)],
-        _LINES[place // len(colours) % len(_LINES)],
+        # A colour comes round after len(colours) places, and then with the next line.
+        _LINES[(place + place // len(colours)) % len(_LINES)],
     )
 
 
@@ -95,6 +101,11 @@ def width(venue: str | None = None) -> float:
     return venues.venue(venue or _venue.get()).width
 
 
+def venue() -> str:
+    """The venue that figures are drawn `at`."""
+    return _venue.get()
+
+
 @contextmanager
 def at(venue: str) -> Iterator[None]:
     """Within it, figures are made as wide as the venue wants them ("neurips" elsewhere).
@@ -111,12 +122,15 @@ def at(venue: str) -> Iterator[None]:
 
 
 def across(panels: int, inches: float) -> int:
-    """How many panels of at least that width stand in one row of the venue's width, at least one.
+    """How many panels of at least that width stand in one row of the venue's width, at least one: no more than it takes
+    to fill as few rows evenly.
 
-    >>> across(28, 0.9), across(2, 0.9)
-    (6, 2)
+    >>> across(28, 0.9), across(2, 0.9), across(8, 0.9)
+    (6, 2, 4)
     """
-    return max(1, min(panels, int(width() / inches)))
+    most = max(1, int(width() / inches))
+    rows = -(-panels // most)
+    return max(1, -(-panels // max(1, rows)))
 
 
 @contextmanager
@@ -275,11 +289,10 @@ def save(drawn: Figure, path: Path) -> Path:
 
 @cache
 def _positions() -> dict[str, int]:
-    return {name: place for place, name in enumerate(SURROGATES)}
+    return {name: place for place, name in enumerate(dict.fromkeys([*USUAL, *SURROGATES]))}
 
 
 @cache
 def _colours() -> tuple[str, ...]:
-    pale = {6, 8}  # pink and yellow: too little contrast with white paper
     palette = sns.color_palette("colorblind")
-    return tuple(mpl.colors.to_hex(colour) for place, colour in enumerate(palette) if place not in pale)
+    return tuple(mpl.colors.to_hex(palette[place]) for place in _PALETTE)

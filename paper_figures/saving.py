@@ -27,6 +27,7 @@ def save(
     latex_text: bool = False,
     quick: str | Mapping[str, str] = "",
     left_out: Callable[[str, str], None] | None = None,
+    noted: Callable[[str, str], None] | None = None,
 ) -> list[Path]:
     """Draw figures and write each in each format into a folder.
 
@@ -41,6 +42,7 @@ def save(
         quick: as in `drawing.drawn`.
         left_out: is told the name of a figure that is refused, and why; the others are drawn all the same. Where it is
             ``None`` the refusal is raised.
+        noted: is told the name of a figure that does not show every surrogate, or that the page does not hold, and why.
 
     Raises:
         Refused: as `drawing.drawn`, a value that is asked for is in none of the figures' tables, ``out`` cannot be
@@ -56,12 +58,18 @@ def save(
     written: list[Path] = []
     for name in chosen:
         if name in drawing.TABLES:
-            for said in _unless_refused(name, _tex_tables(name, at_hand, asked), left_out) if "tex" in formats else ():
+            for said in (
+                _unless_refused(name, _tex_tables(name, at_hand, asked, place), left_out) if "tex" in formats else ()
+            ):
                 written.append(files.text(folder / f"{name}.tex", said))
             continue
         with look.at(venue):
-            every = drawing.drawn(name, at_hand, surrogates=surrogates, layers=layers, stages=stages, quick=quick)
+            every = drawing.drawn(
+                name, at_hand, surrogates=surrogates, layers=layers, stages=stages, quick=quick, fit=True
+            )
             for each in _unless_refused(name, every, left_out):
+                if each.note and noted is not None:
+                    noted(each.name, each.note)
                 if set(formats) != {"tex"}:
                     look.settle(each.figure)
                 with look.latex_text(each.figure, latex.set_by_latex) if latex_text else nullcontext():
@@ -128,10 +136,12 @@ def _columns(name: str, at_hand: drawing.Stored) -> set[str]:
     return {*drawer.COLUMNS, *(column for table in wanted if table in at_hand for column in at_hand[table].columns)}
 
 
-def _tex_tables(name: str, at_hand: drawing.Stored, asked: Mapping[str, Sequence[str] | None]) -> Iterator[str]:
+def _tex_tables(
+    name: str, at_hand: drawing.Stored, asked: Mapping[str, Sequence[str] | None], venue: venues.Venue
+) -> Iterator[str]:
     stored = drawing.TABLES[name]
     table = drawing.table_of(name, stored, at_hand, drawing.figures().get(stored))
     if name == "claims-table":
-        yield latex.claims(table)
+        yield latex.claims(table, wide=venue.columns > 1)
     else:
-        yield latex.results(drawing.selected(table, name, asked))
+        yield latex.results(drawing.selected(table, name, asked), wide=venue.columns > 1)

@@ -273,3 +273,8 @@ SURROGATES: dict[str, Surrogate] = {
     value.name: value for value in list(globals().values()) if isinstance(value, Surrogate)
 }
 """Every surrogate of the catalogue, by name."""
+
+USUAL: tuple[str, ...] = tuple(
+    each.name for each in (CONSTANT, RECTANGLE, TRIANGLE, GAUSSIAN, FAST_SIGMOID, SWISH_SIGN, FULL_JAM, POSITIVE_JAM)
+)
+"""One or two of each family: what is shown where the whole catalogue would be too much, each in a colour of its own."""

@@ -37,6 +37,8 @@ _LETTERS = {
     "⟩": r"$\rangle$",
     "²": r"$^2$",
     "–": "--",
+    "←": r"$\leftarrow$",
+    "g\u0303": r"$\tilde{g}$",
 }
 
 
@@ -51,7 +53,8 @@ def escaped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(_LETTERS.get(letter, escape_ascii(letter)) for letter in text)
+    letters = re.findall(".\u0303?", text, re.DOTALL)  # a letter and the tilde over it are one
+    return "".join(_LETTERS.get(letter, escape_ascii(letter)) for letter in letters)
 
 
 def snippet(graphic: str, title: str, caption: str, venue: Venue) -> str:
@@ -79,31 +82,44 @@ def snippet(graphic: str, title: str, caption: str, venue: Venue) -> str:
     )
 
 
-def booktabs(name: str, caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], columns: str) -> str:
-    """A table with booktabs rules, its caption above it, labelled ``tab:NAME``; cells are plain text."""
+def booktabs(
+    name: str, caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], columns: str, *, wide: bool = False
+) -> str:
+    """A table with booktabs rules, its caption above it, labelled ``tab:NAME``; cells are plain text.
+
+    Args:
+        name: of the label.
+        caption: as plain text.
+        header, rows: as plain text.
+        columns: their alignment, as LaTeX takes it.
+        wide: whether it spans both columns of a page. Where it is wider still, it is scaled down to the line.
+    """
     lines = [" & ".join(escaped(cell) for cell in row) + r" \\" for row in rows]
+    environment = "table*" if wide else "table"
     return "\n".join(
         [
             f"% needs \\usepackage{{{','.join(PACKAGES)}}}",
-            r"\begin{table}[t]",
+            rf"\begin{{{environment}}}[t]",
             r"  \centering\footnotesize",
             rf"  \caption{{{escaped(caption)}}}",
             rf"  \label{{tab:{name}}}",
+            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"  \begin{{tabular}}{{{columns}}}",
             r"    \toprule",
             "    " + " & ".join(escaped(cell) for cell in header) + r" \\",
             r"    \midrule",
             *(f"    {line}" for line in lines),
             r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
+            r"  \end{tabular}}",
+            rf"\end{{{environment}}}",
             "",
         ]
     )
 
 
-def results(table: pd.DataFrame) -> str:
-    """The results of a measurement: each surrogate's median angle and full range in each layer, a table a run.
+def results(table: pd.DataFrame, *, wide: bool = False) -> str:
+    """The results of a measurement: each surrogate's median angle and full range in each layer, a table a run, each
+    ``wide`` as in `booktabs`.
 
     Raises:
         Refused: a column is missing, or there is no row of a layer.
@@ -126,7 +142,7 @@ def results(table: pd.DataFrame) -> str:
         )
         header = ["surrogate", *(tables.layer(depth, label) for depth, label in labels.items())]
         slug = "-".join(["results", *map(str, run.values())])
-        said.append(booktabs(slug, caption, header, body, "@{}l" + "r" * len(labels) + "@{}"))
+        said.append(booktabs(slug, caption, header, body, "@{}l" + "r" * len(labels) + "@{}", wide=wide))
     return "\n".join(said)
 
 
@@ -140,8 +156,9 @@ def _cell(cells: Any, key: tuple[str, int]) -> str:
     return f"{shown}, {undefined}" if undefined else shown
 
 
-def claims(table: pd.DataFrame) -> str:
-    """The claims with their verdicts and sources, longest chapters broken over several tables of a page each.
+def claims(table: pd.DataFrame, *, wide: bool = False) -> str:
+    """The claims with their verdicts and sources, longest chapters broken over several tables of a page each, each
+    ``wide`` as in `booktabs`.
 
     Raises:
         Refused: a column is missing, or there is no row.
@@ -156,6 +173,7 @@ def claims(table: pd.DataFrame) -> str:
             ("claim", "says", "verdict"),
             list(zip(page["id"], page["title"], page["verdict"].astype(str).str.lower(), strict=True)),
             "@{}lll@{}",
+            wide=wide,
         )
         for place, page in enumerate(pages, start=1)
     )

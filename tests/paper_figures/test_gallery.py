@@ -131,17 +131,17 @@ def test_a_grid_without_an_alignment_gets_no_panel_and_no_sentence(curves, every
 
 
 def test_curves_of_one_colour_differ_in_line_and_marker_and_are_named_with_both(curves):
-    assert look.style("constant").colour == look.style("positive_jam").colour
-    third = curves[curves["trained"] == "constant"].assign(trained="positive_jam")
+    assert look.style("constant").colour == look.style("clipped").colour
+    third = curves[curves["trained"] == "constant"].assign(trained="clipped")
     panel = training.draw(pd.concat([curves, third])).axes[0]
     one, other = (
-        next(line for line in panel.get_lines() if line.get_label() == name) for name in ("constant", "positive_jam")
+        next(line for line in panel.get_lines() if line.get_label() == name) for name in ("constant", "clipped")
     )
     assert one.get_marker() != other.get_marker()
     assert one.get_linestyle() != other.get_linestyle()
     named = panel.get_legend()
     handles = {text.get_text(): each for text, each in zip(named.get_texts(), named.legend_handles, strict=True)}
-    (mine,) = [handle for words, handle in handles.items() if words.startswith("positive jam ")]
+    (mine,) = [handle for words, handle in handles.items() if words.startswith("clipped")]
     assert (mine.get_marker(), mine.get_linestyle()) == (other.get_marker(), other.get_linestyle())
 
 
@@ -151,8 +151,8 @@ def test_catalogue_draws_the_formula_and_marks_the_indefinite():
     tent = by_title(figure, "triangle").get_lines()[1]
     u = np.asarray(tent.get_xdata())
     np.testing.assert_allclose(tent.get_ydata(), np.maximum(0, 1 - np.abs(u)), atol=1e-12)
-    assert by_title(figure, "multi").get_title() == "multi gaussian (±)"
-    assert by_title(figure, "triangle").get_title() == "triangle"
+    assert by_title(figure, "multi").get_title() == "multi gaussian ±\nover heaviside"
+    assert by_title(figure, "triangle").get_title() == "triangle\nover heaviside"
 
 
 def test_catalogue_draws_a_random_factor_as_mean_and_deviation():

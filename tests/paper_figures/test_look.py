@@ -4,8 +4,11 @@ import itertools
 import re
 
 import downslope as ds
+import numpy as np
 import pytest
 from downslope.analysis.errors import Refused
+from downslope.analysis.surrogates.catalogue import USUAL
+from downslope.experiments.studies import gallery
 from downslope.paper_figures import look
 from downslope.paper_figures.gallery.descent import training
 from downslope.paper_figures.gallery.deviation import angles, ranking, signs
@@ -29,7 +32,23 @@ def drawn(deviations, curves):
 def test_no_two_surrogates_of_the_catalogue_look_alike():
     styles = [look.style(name) for name in ds.SURROGATES]
     assert all(a != b for a, b in itertools.combinations(styles, 2))
-    assert all((a.marker, a.line) != (b.marker, b.line) for a, b in itertools.combinations(styles[:9], 2))
+
+
+def luminance(colour):
+    return float(np.dot(look.mpl.colors.to_rgb(colour), (0.2126, 0.7152, 0.0722)))
+
+
+def test_the_usual_surrogates_differ_in_colour_and_without_it():
+    styles = [look.style(name) for name in USUAL]
+    assert len({each.colour for each in styles}) == len({each.marker for each in styles}) == len(USUAL) == 8
+    # Without markers: two of one line are two greys.
+    one_line = [(a, b) for a, b in itertools.combinations(styles, 2) if a.line == b.line]
+    assert one_line
+    assert all(abs(luminance(a.colour) - luminance(b.colour)) > 0.1 for a, b in one_line)
+
+
+def test_the_gallery_measures_the_usual_surrogates():
+    assert gallery.Plan().surrogates == USUAL
 
 
 def test_surrogates_of_one_colour_differ_in_marker_and_in_line():

@@ -10,6 +10,7 @@ from downslope.paper_figures.gallery.deviation import angle_depth, layer_step, p
 from downslope.paper_figures.gallery.theory import catalogue, claims, perceptron, ste
 from downslope.paper_figures.marks import spread
 from matplotlib.axes import Axes
+from matplotlib.transforms import Affine2D
 
 
 def panel_of(figure, title):
@@ -70,16 +71,25 @@ def check_per_sample(figure, held):
 
 def check_along(figure, held):
     rows, panel = held["along"].query("scale == 'raw'"), panel_of(figure, "triangle")
+    top = panel.get_ylim()[1]
     for surrogate in ("exact", "triangle"):
         means = rows[rows["surrogate"] == surrogate].groupby("step_size")["change"].mean()
+        left = means.index[means > top].min()  # the line is drawn to where it leaves the panel
+        means = means[means.index <= left]
         close(line(panel, surrogate), [means.index, means])
-    plane, wanted = panel_of(figure, "triangle, 60°"), held["slice"]
+    plane, wanted = plane_of(figure, "triangle"), held["slice"]
     wanted = wanted[wanted["surrogate"] == "triangle"].pivot_table(
         index="along_surrogate", columns="along_gradient", values="loss"
     )
     close(plane.collections[0].get_array().reshape(wanted.shape), wanted)
-    tips = [text.xy for text in plane.texts]
-    close(tips, [(1.5, 0.0), (1.5 * 0.5, 1.5 * 0.75**0.5)])
+    arrows = [text for text in plane.texts if hasattr(text, "xy")]
+    close([arrow.xy for arrow in arrows], [(1.5, 0.0), (1.5 * 0.5, 1.5 * 0.75**0.5)])
+    assert "60°" in [text.get_text() for text in plane.texts]
+
+
+def plane_of(figure, title):
+    """The slice of that title, which stands below the curves of the same title."""
+    return [panel for panel in figure.axes if panel.get_title() == title][-1]
 
 
 def check_margin(figure, held):
@@ -125,7 +135,11 @@ def check_jamming(figure, held):
     top = panel_of(figure, "layer 1")
     below = figure.axes[figure.axes.index(top) + len(held["jamming"]["depth"].unique())]
     for panel, measure in ((top, "cosine"), (below, "snr")):
-        close(points(panel, "full_jam"), [wanted.index, wanted[measure]])
+        draws, values = points(panel, "full_jam")
+        close(values, wanted[measure])
+        # Markers of one number of draws stand side by side around it, apart by less than half a doubling.
+        close(draws / wanted.index, [(draws / wanted.index)[0]] * len(wanted))
+        assert 2**-0.25 < (draws / wanted.index)[0] < 1
         close(line(panel, "closed form, full_jam"), [wanted.index, wanted[f"predicted_{measure}"]])
 
 
@@ -156,8 +170,11 @@ def check_claims(figure, held):
         verdict = name.removeprefix("surrogate-") if name.startswith("surrogate-") else rows.loc[name, "verdict"]
         assert look.mpl.colors.to_hex(patch.get_facecolor()) == claims.LOOKS[verdict][1]
     assert set(boxes) == {name for name in rows.index if not name.startswith("surrogate-")} | {"surrogate-PROVED"}
-    arrows = [patch for patch in figure.axes[0].patches if not patch.get_gid()]
-    assert len(arrows) == len(claims._edges(held["claims"]))
+    near, far = claims._near_and_far(claims._blocks(held["claims"]), claims._edges(held["claims"]))
+    assert len([patch for patch in figure.axes[0].patches if not patch.get_gid()]) == len(near)
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert {*near, *far} == {*claims._edges(held["claims"])}
+    assert all(mark in shown for mark in claims._marks(far).values())
 
 
 def check_catalogue(figure, held):
@@ -275,13 +292,133 @@ def test_without_seeds_the_caption_says_that_there_is_no_interval(held):
     assert layer_step.said(alone).startswith("n = 1 seed, so that no interval can be shown.")
 
 
-def test_a_dot_marks_where_the_interval_reaches_ninety_degrees(held):
+@pytest.mark.parametrize(("measure", "pivot"), [("angle_degrees", 90), ("log10_magnitude_ratio", 0)])
+def test_a_dot_marks_what_the_seeds_leave_open(measure, pivot, held):
     rows = held["deviations"]
     rows = rows[rows["surrogate"] == "triangle"]
-    turned = rows.assign(angle_degrees=rows["angle_degrees"].where(rows["depth"] != 2, 89 + rows["seed"]))
-    panel = panel_of(layer_step.draw(turned), "triangle")
+    # The second depth is spread over the value that matters, the others lie on one side of it without doubt.
+    values = (pivot + 5 + rows["seed"]).where(rows["depth"] != 2, pivot - 1 + rows["seed"])
+    figure = layer_step.draw(rows.assign(**{measure: values}))
+    panels = [panel for panel in figure.axes if panel.get_title() == "triangle"]
+    panel = panels[list(layer_step.MEASURES).index(measure)]
     dots = [each.get_xydata() for each in panel.get_lines() if each.get_marker() == "o"]
     assert {tuple(dot) for dot in dots[0]} == {(step, 1) for step in range(4)}  # the second depth, at each step
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "23", "1150", "2300"]
+
+
+def test_the_ratios_scale_has_zero_in_its_middle_and_its_sign_in_greyscale(held):
+    panels = layer_step.draw(held["deviations"]).axes
+    right = [panel for panel in panels if panel.get_title() == "triangle"][1].collections[0]
+    assert right.norm.vmin == -right.norm.vmax < 0
+    greys = [np.dot(right.cmap(place)[:3], (0.2126, 0.7152, 0.0722)) for place in np.linspace(0, 1, 9)]
+    assert min(np.diff(greys)) > 0.03
+
+
+def test_two_seeds_are_called_two(held):
+    rows = held["deviations"]
+    assert "12.7 standard errors" in layer_step.said(rows[rows["seed"] < 2])
+    assert "standard errors" not in layer_step.said(rows)
+
+
+def test_line_and_band_end_where_the_mean_leaves_the_panel(held):
+    far = held["along"].assign(change=held["along"]["change"].where(held["along"]["step_size"] < 5, 1e6))
+    panel = panel_of(along_the_step.draw(far), "triangle")
+    top = panel.get_ylim()[1]
+    heights = line(panel, "triangle")[1]
+    assert (heights > top).sum() == 1
+    assert heights[-1] > top
+    assert max(band.get_paths()[0].vertices[:, 1].max() for band in panel.collections) < 100 * top
+
+
+def test_all_slices_share_one_scale_and_one_bar(held):
+    figure = along_the_step.draw(held["along"], slice=held["slice"])
+    planes = [plane_of(figure, look.words(name)) for name in ("constant", "triangle", "fast_sigmoid")]
+    scales = {(plane.collections[0].norm.vmin, plane.collections[0].norm.vmax) for plane in planes}
+    assert len(scales) == 1
+    bars = [panel for panel in figure.axes if panel.get_xlabel() == "loss (nats)"]
+    assert len(bars) == 1
+    assert scales.pop()[0] == held["slice"]["loss"].min()
+    assert "change of the loss (nats)" in [text.get_text() for part in figure.subfigs for text in part.texts]
+    styles = {each.get_linestyle() for name in ("constant", "triangle") for each in lines_of(figure, name)}
+    assert len(styles) == 2
+
+
+def lines_of(figure, name):
+    return [each for each in panel_of(figure, look.words(name)).get_lines() if each.get_label() == name]
+
+
+def test_no_bar_of_averaged_draws_leaves_what_can_be(held):
+    few = held["jamming"].query("seed < 2")
+    wild = few.assign(
+        cosine=few["cosine"].where(few["seed"] == 0, 0.2), snr=few["snr"].where(few["seed"] == 0, few["snr"] * 9)
+    )
+    panels = jamming.draw(wild).axes
+    for panel in panels[:6]:
+        ends = np.concatenate(
+            [segment[:, 1] for each in panel.containers for bars in each.lines[2] for segment in bars.get_segments()]
+        )
+        assert len(ends)
+        top = 1.0 if panel in panels[:3] else np.inf
+        assert ends.max() <= top
+        assert ends.min() >= (-1 if panel in panels[:3] else panel.get_ylim()[0] * (1 - 1e-9))
+    assert [text.get_text() for text in panels[2].texts] == ["full jam", "positive jam"]
+    assert not [*panels[0].texts, *panels[1].texts]
+
+
+def crossings(figure):
+    """How many boxes of claims an arrow runs through."""
+    boxes = [patch.get_bbox() for patch in figure.axes[0].patches if patch.get_gid()]
+    figure.draw_without_rendering()
+    found = 0
+    for arrow in (patch for patch in figure.axes[0].patches if not patch.get_gid()):
+        # In data coordinates, which are inches; a curve is cut into pieces of about a pixel.
+        x, y = (
+            np.concatenate(arrow.get_path().transformed(Affine2D().scale(100)).to_polygons(closed_only=False)).T / 100
+        )
+        found += sum(((x > box.x0) & (x < box.x1 - 0.01) & (y > box.y0) & (y < box.y1)).any() for box in boxes)
+    return found
+
+
+def test_no_arrow_of_claims_leaves_its_gap(held, monkeypatch):
+    """What rests on a claim of another chapter says so in its box."""
+    assert crossings(claims.draw(held["claims"])) == 0
+    monkeypatch.setattr(claims, "_near_and_far", lambda blocks, edges: (edges, []))
+    assert crossings(claims.draw(held["claims"])) > 0
+
+
+def test_a_perceptrons_title_says_its_kind_and_its_bound_stays_in_the_panel(held):
+    rows = held["perceptron"]
+    rows = rows.assign(kappa=rows["kappa"].replace(4.0, 50.0))
+    with look.at("icml-column"):
+        figure = perceptron.draw(rows)
+    assert [panel.get_title().split("\n")[1] for panel in figure.axes] == [
+        "(constant factor)",
+        "(random factor)",
+        "(bounded factor)",
+    ]
+    with look.house():
+        figure.draw_without_rendering()
+        for panel in figure.axes:
+            frame = panel.get_window_extent()
+            assert all(text.get_window_extent().x1 <= frame.x1 for text in panel.texts)
+
+
+def test_a_jump_is_a_gap_and_a_fold_is_none():
+    table = catalogue.shapes([ds.SURROGATES[name] for name in ("rectangle", "triangle", "relu_derivative")])
+    missing = table[table["factor"].isna()].groupby("surrogate")["u"].apply(list).to_dict()
+    assert missing == {"rectangle": [-0.5, 0.5], "relu_derivative": [0.0]}
+    for _, rows in table.groupby("surrogate"):
+        assert rows["u"].is_monotonic_increasing
+        assert rows["factor"].diff().abs().max() < 0.05  # no line crosses a jump
+
+
+def test_each_panel_of_the_catalogue_has_its_marker_line_and_forward():
+    shapes = catalogue.shapes([ds.SURROGATES[name] for name in ("rectangle", "swish_sign")])
+    for panel, name in zip(catalogue.draw(shapes).axes, ("rectangle", "swish_sign"), strict=True):
+        drawn = {each.get_label(): each for each in panel.get_lines()}
+        assert drawn["marker"].get_marker() == look.style(name).marker
+        assert drawn["line"].get_color() == look.style(name).colour
+        assert panel.get_title().endswith(f"over {ds.SURROGATES[name].forward}")
 
 
 def test_ste_is_the_closed_forms_of_the_claims():

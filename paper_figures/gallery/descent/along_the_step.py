@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ... import look, tables
-from ...marks import spread
+from ...marks import spread, ticks
 
 NAME, TITLE = "along-the-step", "The loss along the step"
 TABLE, ONE_RUN = "along", True
@@ -23,7 +24,7 @@ COLUMNS = tables.columns(
     "network",
     surrogate="name of the surrogate; exact: the step along minus g",
     step_size="eta in theta - eta g~, above 0",
-    change="of the loss on the batch, after the step less before it",
+    change="of the loss on the batch, after the step less before it, nats",
 )
 OPTIONAL = tables.columns(
     "trained",
@@ -37,7 +38,7 @@ MORE = {
         "surrogate",
         along_gradient="coordinate along -g/|g|, in the parameters' units",
         along_surrogate="coordinate across it, towards -g~, in the same unit",
-        loss="on the batch; missing where there is no plane",
+        loss="on the batch, nats; missing where there is no plane",
         direction="cosine of the angle from -g to -g~",
         across="its sine",
     )
@@ -47,11 +48,12 @@ MORE = {
 def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
     """Change of the loss on the batch after one step of size η: along minus the exact gradient (black) and along minus
     the surrogate gradient (colour); below the dotted line the step descends. Lines are means over seeds, bands the 95%
-    confidence interval (Student's t), interpolated to common step sizes where those of the runs differ; the tick on the
-    axis is the median step size below which smoothness says that the step descends, where it is known (its constant is
-    an estimate). Where slices are drawn below: the loss of one run on the plane of both gradients, darker is lower, the
-    white line is the loss before the step, the black arrow minus g, the coloured one minus the surrogate gradient, with
-    the angle between them.
+    confidence interval (Student's t), interpolated to common step sizes where those of the runs differ; both end where
+    the mean leaves the panel. The tick on the axis is the median step size below which smoothness says that the step
+    descends, where it is known (its constant is an estimate). Where slices are drawn below: the loss of one run on the
+    plane of both gradients, on one scale, which ends as far above the loss before the step (white line) as the lowest
+    loss lies below it; the black arrow is minus g, the coloured one minus the surrogate gradient, with the angle
+    between them.
 
     Args:
         table: a row a step size, of one network, with the columns of `COLUMNS`; those of the step along minus g have
@@ -74,25 +76,27 @@ def draw(table: pd.DataFrame, *, slice: pd.DataFrame | None = None) -> Figure:
         tables.require(slice, MORE["slice"], figure=NAME, unknown=("loss", "direction", "across"))
         slice = slice[slice["loss"].notna()]
         planes = tables.in_order(slice["surrogate"], tables.catalogue())
-    across = look.across(max(len(shown), len(planes)), 0.95)
+    across = look.across(max(len(shown), len(planes)), 0.8)
     down, below = -(-len(shown) // across), -(-len(planes) // across)
     with look.house():
-        heights = (0.4 + look.room(_legend()) + 0.95 * down, (0.25 + 1.1 * below) if planes else 0.0)
+        square = min(0.75, (look.width() - 0.45) / across - 0.12)
+        heights = (0.4 + look.room(_legend()) + 0.85 * down, (0.75 + (square + 0.2) * below) if planes else 0.0)
         figure = look.figure(sum(heights))
         parts = look.bands(figure, heights)
         panels = parts[0].subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        top = _top(table)
         for place, panel in enumerate(panels.flat):
             if place >= len(shown):
                 panel.set_axis_off()
                 continue
-            _line(panel, exact, CONTROL)
-            _line(panel, table[table["surrogate"] == shown[place]], shown[place])
+            _line(panel, exact, CONTROL, top)
+            _line(panel, table[table["surrogate"] == shown[place]], shown[place], top)
             panel.axhline(0, color=look.MUTED, linewidth=0.6, linestyle=(0, (1, 1)), zorder=1)
             panel.set_title(look.words(shown[place]), fontsize=look.SMALLEST)
-            panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
-        _limits(panels[0, 0], table)
+            ticks.foot(panel, place, across, len(shown))
+        _limits(panels[0, 0], table, top)
         parts[0].supxlabel("step size η", fontsize=7)
-        parts[0].supylabel("change of the loss", fontsize=7)
+        parts[0].supylabel("change of the loss (nats)", fontsize=7)
         if slice is not None and planes:
             _planes(parts[1], slice, planes, across)
         look.legend(figure, _legend())
@@ -139,16 +143,35 @@ def common(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _line(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
-    style = look.style(surrogate)
-    colour = look.INK if surrogate == CONTROL else style.colour
-    found = spread.over_seeds(common(rows), ["step_size"], "change")
-    low, high = found["mean"] - found["half"], found["mean"] + found["half"]
-    panel.fill_between(found.index, low, high, color=colour, alpha=0.2, linewidth=0)
-    marker = (
-        {} if surrogate == CONTROL else {"marker": style.marker, "markersize": 2, "markevery": max(1, len(found) // 8)}
+def inside(found: pd.DataFrame, top: float) -> pd.DataFrame:
+    """The rows up to the first whose mean lies above the panel: beyond it the losses of single runs diverge, and an
+    interval of their mean says nothing. That first row is kept, so that the line is seen to leave.
+
+    >>> inside(pd.DataFrame({"mean": [0.0, 3.0, 1.0]}), top=2.0)["mean"].tolist()
+    [0.0, 3.0]
+    """
+    above = np.flatnonzero(~(found["mean"].to_numpy() <= top))
+    return found.iloc[: above[0] + 1] if len(above) else found
+
+
+def _line(panel: Axes, rows: pd.DataFrame, surrogate: str, top: float) -> None:
+    style, exact = look.style(surrogate), surrogate == CONTROL
+    colour = look.INK if exact else style.colour
+    found = inside(spread.over_seeds(common(rows), ["step_size"], "change"), top)
+    within = found[found["mean"] <= top]
+    low, high = within["mean"] - within["half"], within["mean"] + within["half"]
+    panel.fill_between(within.index, low, high, color=colour, alpha=0.2, linewidth=0)
+    panel.plot(
+        found.index,
+        found["mean"],
+        color=colour,
+        linewidth=0.9,
+        linestyle="-" if exact else style.line,
+        marker="" if exact else style.marker,
+        markersize=2,
+        markevery=max(1, len(found) // 8),
+        label=surrogate,
     )
-    panel.plot(found.index, found["mean"], color=colour, linewidth=0.9, label=surrogate, **marker)  # type: ignore[arg-type]
     if "bound" in rows.columns and rows["bound"].notna().any():
         bound = float(rows["bound"].median())
         panel.plot(
@@ -156,38 +179,72 @@ def _line(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
         )
 
 
-def _limits(panel: Axes, table: pd.DataFrame) -> None:
-    """Losses far above the start would flatten what matters: the axis ends where a climb is plain to see."""
+def _drop(table: pd.DataFrame) -> float:
+    """How far below the start the lowest mean lies."""
     means = table.groupby(["surrogate", "step_size"])["change"].mean()
-    drop = max(-float(means.min()), 1e-12)
+    return max(-float(means.min()), 1e-12)
+
+
+def _top(table: pd.DataFrame) -> float:
+    """Losses far above the start would flatten what matters: the axis ends where a climb is plain to see."""
+    return 0.6 * _drop(table)
+
+
+def _limits(panel: Axes, table: pd.DataFrame, top: float) -> None:
     panel.set_xscale("log")
     panel.set_xlim(table["step_size"].min(), table["step_size"].max())
-    panel.set_ylim(-1.15 * drop, 0.6 * drop)
+    panel.set_ylim(-1.15 * _drop(table), top)
     panel.locator_params(axis="y", nbins=4)
     panel.xaxis.set_major_locator(LogLocator(numticks=4))
     panel.xaxis.set_minor_locator(NullLocator())
+    ticks.decades(panel.xaxis)
 
 
 def _planes(part: Any, table: pd.DataFrame, planes: list[str], across: int) -> None:
     down = -(-len(planes) // across)
     panels = part.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    runs = {name: _one_run(table[table["surrogate"] == name]) for name in planes}
+    scale = _scale([_start(rows) for rows in runs.values()], pd.concat(runs.values())["loss"])
+    mesh: Any = None
     for place, panel in enumerate(panels.flat):
         if place >= len(planes):
             panel.set_axis_off()
             continue
-        rows = table[table["surrogate"] == planes[place]]
-        if "seed" in rows.columns:
-            rows = rows[rows["seed"] == rows["seed"].iloc[0]]
-        _plane(panel, rows, planes[place])
+        mesh = _plane(panel, runs[planes[place]], planes[place], scale)
+        ticks.foot(panel, place, across, len(planes))
+    bar = part.colorbar(mesh, ax=panels, location="top", shrink=0.6, aspect=40, pad=0.02, extend="max")
+    bar.set_label("loss (nats)")
+    bar.ax.xaxis.set_major_locator(MaxNLocator(4))
     part.supxlabel("along minus g (in the parameters' units)", fontsize=7)
-    part.supylabel("across", fontsize=7)
+    part.supylabel("across, towards −g̃\n(same unit)", fontsize=7)
 
 
-def _plane(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
-    grid = rows.pivot_table(index="along_surrogate", columns="along_gradient", values="loss")
+def _one_run(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["seed"] == rows["seed"].iloc[0]] if "seed" in rows.columns else rows
+
+
+def _grid(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.pivot_table(index="along_surrogate", columns="along_gradient", values="loss")
+
+
+def _start(rows: pd.DataFrame) -> float:
+    """The loss before the step: the grid's value nearest to the origin."""
+    grid = _grid(rows)
+    return float(grid.iloc[np.abs(grid.index.to_numpy(float)).argmin(), np.abs(grid.columns.to_numpy(float)).argmin()])
+
+
+def _scale(starts: list[float], losses: pd.Series) -> Normalize:
+    """One scale for all slices. It ends as far above the start as the lowest loss lies below it: what is steeper still
+    would make one dark field of all that matters."""
+    low, start = float(losses.min()), max(starts)
+    return Normalize(low, min(float(losses.max()), 2 * start - low) if start > low else float(losses.max()))
+
+
+def _plane(panel: Axes, rows: pd.DataFrame, surrogate: str, scale: Normalize) -> Any:
+    grid = _grid(rows)
     x, y, loss = grid.columns.to_numpy(float), grid.index.to_numpy(float), grid.to_numpy(float)
-    panel.pcolormesh(x, y, loss, cmap="mako", shading="nearest", rasterized=True)
-    at_start = float(loss[np.abs(y).argmin(), np.abs(x).argmin()])
+    mesh = panel.pcolormesh(x, y, loss, cmap="mako", norm=scale, shading="gouraud", rasterized=True)
+    at_start = _start(rows)
     if np.nanmin(loss) < at_start < np.nanmax(loss):
         panel.contour(x, y, loss, levels=[at_start], colors="white", linewidths=0.7)
     reach = 0.75 * float(x.max())
@@ -197,9 +254,15 @@ def _plane(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
         arrow = {"arrowstyle": "->", "color": colour, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0}
         panel.annotate("", (reach * along, reach * over), (0, 0), arrowprops={**arrow, "path_effects": halo})
     degrees = np.degrees(np.arctan2(sine, cosine))
-    panel.set_title(f"{look.words(surrogate)}, {degrees:.0f}°", fontsize=look.SMALLEST)
+    corner = panel.text(0.04, 0.04, f"{degrees:.0f}°", transform=panel.transAxes, fontsize=look.SMALLEST)
+    corner.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+    panel.set_title(look.words(surrogate), fontsize=look.SMALLEST)
     panel.set_aspect("equal")
     panel.locator_params(nbins=3)
+    # Side by side, labels of negative values would touch those of the panel before.
+    far = float(f"{0.7 * float(x.max()):.1g}")
+    panel.set_xticks([0, far], ["0", f"{far:g}"])
+    return mesh
 
 
 def _legend() -> list[Line2D]:

@@ -43,8 +43,9 @@ def made() -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     """The claims of the theory by chapter, each with its verdict: proved symbolically, supported (searched, no
-    counterexample found), open or refuted by an exact witness. An arrow leads from a claim to one that rests on it. The
-    theorems of the catalogue, one for each surrogate, stand as one box a verdict. A thick frame: the verdict is not
+    counterexample found), open or refuted by an exact witness. An arrow leads from a claim to one of its chapter that
+    rests on it; a claim on which other chapters rest has a number, and "← 1" stands where a claim rests on number 1.
+    The theorems of the catalogue, one for each surrogate, stand as one box a verdict. A thick frame: the verdict is not
     the one in print.
 
     Args:
@@ -64,6 +65,8 @@ def draw(table: pd.DataFrame) -> Figure:
         axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + _TOP)))
         axes.set(xlim=(0, look.width()), ylim=(height, 0))
         axes.set_axis_off()
+        near, far = _near_and_far(blocks, _edges(table))
+        marks = _marks(far)
         places: dict[str, tuple[float, float]] = {}
         for number, column in enumerate(columns):
             top = 0.0
@@ -73,9 +76,9 @@ def draw(table: pd.DataFrame) -> Figure:
                 )
                 for line, entry in enumerate(blocks[title]):
                     places[entry[0]] = (number * wide + 0.05, top + _HEAD + (line + 0.5) * _ROW)
-                    _box(axes, entry, *places[entry[0]], wide - _GAP)
+                    _box(axes, entry, *places[entry[0]], wide - _GAP, marks.get(entry[0], ""))
                 top += _HEAD + len(blocks[title]) * _ROW
-        for used, user in _edges(table):
+        for used, user in near:
             _arrow(axes, places[used], places[user], wide - _GAP)
         counts = table["verdict"].value_counts()
         handles = [
@@ -137,13 +140,16 @@ def _blocks(table: pd.DataFrame) -> dict[str, list[Entry]]:
     return blocks
 
 
-def _short(name: str) -> str:
+def _short(name: str, longest: int = _LONGEST) -> str:
     """An id that fits into its box: of a long one the first word, which is its chapter's, is left out.
 
     >>> _short("softmax"), _short("perceptron-compact-support")
     ('softmax', '…-compact-support')
     """
-    return name if len(name) <= _LONGEST else f"…{name[name.index('-') :]}" if "-" in name else f"{name[:_LONGEST]}…"
+    if len(name) <= longest:
+        return name
+    tail = f"…{name[name.index('-') :]}" if "-" in name else ""
+    return tail if 0 < len(tail) <= longest else f"{name[:longest]}…"
 
 
 def _folded(verdict: str, wrong: bool) -> str:
@@ -166,6 +172,31 @@ def _edges(table: pd.DataFrame) -> list[tuple[str, str]]:
         if used in verdicts
     ]
     return list(dict.fromkeys(found))
+
+
+Edge = tuple[str, str]
+"""A claim that is used, and the one that rests on it."""
+
+
+def _near_and_far(blocks: dict[str, list[Entry]], edges: list[Edge]) -> tuple[list[Edge], list[Edge]]:
+    """The edges within a chapter, which an arrow can follow, and those between chapters, which would cross boxes."""
+    chapter = {entry[0]: title for title, entries in blocks.items() for entry in entries}
+    near = [edge for edge in edges if chapter[edge[0]] == chapter[edge[1]]]
+    return near, [edge for edge in edges if edge not in near]
+
+
+def _marks(far: list[Edge]) -> dict[str, str]:
+    """What stands at the right of a box: its number where other chapters rest on it, and the numbers that it rests on.
+
+    >>> _marks([("a", "b"), ("c", "b"), ("b", "d")])
+    {'a': '1', 'b': '← 1, 2; 3', 'c': '2', 'd': '← 3'}
+    """
+    numbers = {used: str(place) for place, used in enumerate(dict.fromkeys(used for used, _ in far), start=1)}
+    found = {}
+    for name in dict.fromkeys(each for edge in far for each in edge):
+        rests = ", ".join(numbers[used] for used, user in far if user == name)
+        found[name] = "; ".join(filter(None, (f"← {rests}" if rests else "", numbers.get(name, ""))))
+    return dict(sorted(found.items()))
 
 
 def _uses(name: str, given: object) -> Iterable[str]:
@@ -191,7 +222,7 @@ def _balanced(heights: dict[str, float], columns: int) -> list[list[str]]:
         limit += _ROW / 2
 
 
-def _box(axes: Axes, entry: Entry, x: float, y: float, wide: float) -> None:
+def _box(axes: Axes, entry: Entry, x: float, y: float, wide: float, mark: str) -> None:
     name, label, verdict, wrong = entry
     sign, fill = LOOKS[verdict]
     frame = {"edgecolor": look.ALARM if wrong else look.MUTED, "linewidth": 1.2 if wrong else 0.3}
@@ -200,20 +231,24 @@ def _box(axes: Axes, entry: Entry, x: float, y: float, wide: float) -> None:
     shape.set(facecolor=fill, gid=f"claim-{name}", **frame)
     axes.add_patch(shape)
     axes.text(x + 0.03, y, sign, va="center", fontsize=look.SMALLEST, zorder=4)
+    if mark:
+        label = (
+            _short(label.removeprefix("…-"), _LONGEST - len(mark) - 2)
+            if len(label) + len(mark) + 2 > _LONGEST
+            else label
+        )
+        axes.text(
+            x + wide - 0.03, y, mark, va="center", ha="right", fontsize=look.SMALLEST, fontweight="bold", zorder=4
+        )
     axes.text(x + 0.13, y, label, va="center", fontsize=look.SMALLEST, zorder=4)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], wide: float) -> None:
+    """An arc in the gap right of a column."""
     (x, y), (to_x, to_y) = start, end
-    if x == to_x:  # within a column: an arc in the gap on its right
-        start, end, bend = (x + wide, y), (to_x + wide, to_y), -0.5 if to_y > y else 0.5
-        bend *= min(1.0, 0.4 / max(abs(to_y - y), 1e-9))
-    elif x < to_x:
-        start, end, bend = (x + wide, y), (to_x, to_y), 0.0
-    else:
-        start, end, bend = (x, y), (to_x + wide, to_y), 0.0
-    # Lines pass behind the boxes that lie between.
-    arrow = FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=4, linewidth=0.5, shrinkA=0, shrinkB=0)
-    arrow.set(color=look.INK if x == to_x else "#6f6f6f", zorder=1.5)
+    bend = (-0.5 if to_y > y else 0.5) * min(1.0, 0.4 / max(abs(to_y - y), 1e-9))
+    arrow = FancyArrowPatch((x + wide, y), (to_x + wide, to_y), arrowstyle="-|>", mutation_scale=4, linewidth=0.5)
+    arrow.set(color=look.INK, zorder=1.5)
+    arrow.shrinkA = arrow.shrinkB = 0
     arrow.set_connectionstyle("arc3", rad=bend)
     axes.add_patch(arrow)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from ....proofs.chapters.dynamics.margins import ONES_MARGIN
 from ....proofs.chapters.dynamics.perceptron import PERCEPTRON_BOUNDED, PERCEPTRON_RANDOM, PERCEPTRON_RULE
 from ... import look, tables
+from ...marks import ticks
 
 NAME, TITLE = "perceptron", "Mistakes against the Novikoff bound"
 TABLE, ONE_RUN = "perceptron", False
@@ -43,13 +44,14 @@ def draw(table: pd.DataFrame) -> Figure:
     across = look.across(len(shown), 1.0)
     down = -(-len(shown) // across)
     with look.house():
-        figure = look.figure(0.35 + 1.45 * down)
+        figure = look.figure(0.35 + 1.55 * down)
         panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         for place, panel in enumerate(panels.flat):
             if place >= len(shown):
                 panel.set_axis_off()
                 continue
             _panel(panel, table[table["surrogate"] == shown[place]], shown[place])
+            ticks.foot(panel, place, across, len(shown))
         figure.supxlabel("inputs d", fontsize=7)
         figure.supylabel("mistakes", fontsize=7)
     return figure
@@ -95,8 +97,14 @@ def _said_of(kappa: float, second_moment: float) -> str:
     """The bound's formula with the factor's numbers."""
     which = kind(kappa, second_moment)
     if which == "bounded":
-        return f"bound κ²(R/γ)², κ = {kappa:.3g}"
+        return f"bound κ²(R/γ)²\nκ = {kappa:.3g}"
     return "bound (R/γ)²" if which == "constant" else f"bound {second_moment:.3g} (R/γ)²"
+
+
+def _title(surrogate: str, kappa: float, second_moment: float) -> str:
+    """The surrogate and which kind of factor it is: the catalogue's "constant" is not the only one of its kind."""
+    which = kind(kappa, second_moment)
+    return f"{look.words(surrogate)}\n({f'{which} factor' if which else 'no bound is proved'})"
 
 
 def _number(formula: object, **values: float) -> float:
@@ -118,15 +126,14 @@ def _panel(panel: Axes, rows: pd.DataFrame, surrogate: str) -> None:
         hollow = panel.plot(left.index, left, color=style.colour, marker=style.marker, label="not converged")[0]
         hollow.set(markerfacecolor="white", markeredgewidth=0.5, linestyle="none", zorder=4)
     bound = rows.groupby("features")["bound"].first()
-    words = look.words(surrogate)
+    factor = float(rows["kappa"].iloc[0]), float(rows["second_moment"].iloc[0])
     if bound.notna().all():
         panel.plot(bound.index, bound, color=look.INK, linewidth=0.8, linestyle=(0, (4, 1.2)), label="bound")
-        text = _said_of(float(rows["kappa"].iloc[0]), float(rows["second_moment"].iloc[0]))
-        panel.text(0.04, 0.98, text, transform=panel.transAxes, va="top", fontsize=look.SMALLEST)
-    else:
-        words += "\n(no bound is proved)"
-    panel.set_title(words, fontsize=look.SMALLEST)
+        panel.text(0.04, 0.98, _said_of(*factor), transform=panel.transAxes, va="top", fontsize=look.SMALLEST)
+    panel.set_title(_title(surrogate, *factor), fontsize=look.SMALLEST)
     panel.set_xticks(made.index, [f"{d:g}" for d in made.index])
     panel.minorticks_off()
+    ticks.decades(panel.yaxis)
     top = np.nanmax([float(made["max"].max()), float(bound.max()) if bound.notna().any() else 1.0])
-    panel.set_ylim(0.7, max(panel.get_ylim()[1], top * 6))
+    # Room for two lines of words above the bound.
+    panel.set_ylim(0.7, max(panel.get_ylim()[1], top * 30))

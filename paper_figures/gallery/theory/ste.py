@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ....analysis.surrogates.catalogue import SURROGATES
+from ....analysis.surrogates.catalogue import SURROGATES, USUAL
 from ....analysis.surrogates.formula.evaluation import evaluate
 from ....analysis.surrogates.surrogate import Surrogate
 from ....proofs.chapters.expectations.ste import STE_CORRELATION, STE_SPURIOUS
@@ -26,6 +26,8 @@ COLUMNS = tables.columns(
     correlation="<E g_psi, grad_w f> at |w| = 1, v.v* = 1",
     residual="E g_psi along w at the spurious minimiser, |w| = 1, m = 2 units, 1'v* = 1; the same in all rows of one",
 )
+DEFAULT = USUAL
+"""Shown of the whole catalogue where none are asked for: so many lines in one panel are not told apart."""
 _POINTS = 4000
 _THETA = np.linspace(0, 90, 31)
 
@@ -66,10 +68,12 @@ def curves(surrogates: Iterable[Surrogate]) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame) -> Figure:
     """One hidden layer of binary units on Gaussian inputs, after Yin et al. 2019. Left: inner product of the expected
-    surrogate gradient with the gradient of the population loss, over the angle θ of w and w*, at |w| = 1 and v·v* = 1;
-    it is symmetric about 90 degrees. Right: the length of the expected surrogate gradient at the spurious minimiser
-    (θ = 180 degrees), for two units and 1'v* = 1: only where it is 0 (open marker) can training converge there, else
-    it is driven away. Closed forms, so that no uncertainty is left; of random surrogates the mean factor counts.
+    surrogate gradient g̃ with the gradient of the population loss f, over the angle θ of w and w*, at |w| = 1 and
+    v·v* = 1; it is symmetric about 90 degrees. Right: the length of the expected surrogate gradient at the spurious
+    minimiser (θ = 180 degrees), for two units and 1'v* = 1: only where it is 0 (open marker) can training converge
+    there, else it is driven away. Closed forms of one Gaussian expectation of the factor each, which is taken as a mean
+    over 4,000 stratified quantiles: nothing is sampled, so that no interval is shown. Of random surrogates the mean
+    factor counts.
 
     Args:
         table: values as from `curves`.
@@ -84,6 +88,7 @@ def draw(table: pd.DataFrame) -> Figure:
     with look.house():
         figure = look.figure(0.45 + height * (1 if side_by_side else 2))
         cells = figure.subplots(1, 2, width_ratios=(1.25, 1)) if side_by_side else figure.subplots(2, 1)
+        figure.get_layout_engine().set(wspace=0.08)
         _correlations(cells[0], table, shown, height)
         _residuals(cells[1], table, shown)
     return figure
@@ -113,13 +118,16 @@ def _correlations(axes: Axes, table: pd.DataFrame, shown: list[str], height: flo
             color=style.colour,
             linestyle=style.line,
             linewidth=0.8,
+            marker=style.marker,
+            markersize=2.2,
+            markevery=(shown.index(surrogate) % 6, 6),
             label=surrogate,
         )
         ends[look.words(surrogate)] = (float(rows["correlation"].iloc[-1]), style.colour)
     axes.axhline(0, color=look.ALARM, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     axes.set(xlim=(table["theta_degrees"].min(), table["theta_degrees"].max()), xticks=(0, 30, 60, 90))
-    axes.set(xlabel="angle θ of w and w* (degrees)", ylabel="⟨E g, ∇f⟩")
-    axes.set_title("correlation with the gradient")
+    axes.set(xlabel="angle θ of w and w* (degrees)", ylabel="⟨E g̃, ∇f⟩")
+    axes.set_title("inner product with the gradient")
     labels.beside(axes, ends, height=height - 0.35)
 
 
@@ -144,5 +152,5 @@ def _residuals(axes: Axes, table: pd.DataFrame, shown: list[str]) -> None:
     axes.set_yticks(range(len(residual)), [look.words(str(name)) for name in residual.index])
     axes.set_ylim(-0.8, len(residual) - 0.2)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("length of E g at θ = 180 degrees")
+    axes.set_xlabel("length of E g̃ at θ = 180 degrees")
     axes.set_title("at the spurious minimiser")
