@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 
 import downslope as ds
 import pytest
@@ -14,6 +15,8 @@ from downslope.analysis.surrogates.formula.arithmetic import masked, plain
 from downslope.analysis.surrogates.formula.multiples import ratio
 from downslope.analysis.surrogates.formula.numerics import plans
 from downslope.analysis.surrogates.formula.steps.forms import positive_part
+from downslope.analysis.surrogates.formula.steps.program import Program
+from downslope.analysis.surrogates.formula.steps.writer import program
 
 NAMES = [*ds.SURROGATES]
 
@@ -103,3 +106,40 @@ def test_multiples_are_found_by_the_quotient_or_by_a_height():
     assert ratio(ds.SURROGATES["full_jam"], ds.SURROGATES["full_jam"]) is None  # other draws
     for other in (triangle.at(width=2), triangle.at(height=2, width=2), triangle.at(centre=1), gaussian):
         assert ratio(other, triangle) is None
+
+
+def test_a_chain_of_steps_writes_over_one_tensor_and_leaves_its_input():
+    """Bit for bit as the same steps on tensors of their own; a value that is used again is not written over."""
+    triangle, laplace = (ds.SURROGATES[name].formula for name in ("triangle", "laplace"))
+    for formula, several in ((triangle, False), (laplace, False), (2 - sp.Abs(u) + sp.sqrt(sp.Abs(u)), True)):
+        code = program(positive_part(formula))
+        arithmetic = partial(plain.arithmetic, dtype=torch.float32)
+        given = torch.cat([torch.randn(99), torch.tensor([0.0, -0.0, 1.0, -1.0, torch.nan, torch.inf, -torch.inf])])
+        before, right = given.clone(), code.bind(arithmetic)([given])
+        assert torch.equal(code.bind(arithmetic, plain.OVERWRITING)([given]).nan_to_num(7), right.nan_to_num(7))
+        chain = code.chain(arithmetic, plain.OVERWRITING)
+        assert (chain is None) == several
+        if chain:
+            value = given
+            for function in chain:
+                value = function(value)
+            assert torch.equal(value.nan_to_num(7), right.nan_to_num(7))
+        assert torch.equal(given.nan_to_num(7), before.nan_to_num(7))
+
+
+def test_writing_over_a_value_that_is_used_again_would_be_caught(monkeypatch):
+    monkeypatch.setattr(Program, "_overwriting", _careless)
+    with pytest.raises(AssertionError):
+        test_a_chain_of_steps_writes_over_one_tensor_and_leaves_its_input()
+
+
+def _careless(self, template, code, overwriting):
+    """Takes no notice of later uses, nor of what is the input."""
+    changed = []
+    for slot, function, arguments in code:
+        varying = [place for place, index in enumerate(arguments) if template[index] is None]
+        if function in overwriting and len(varying) == 1:
+            constant = next((template[index] for index in arguments if template[index] is not None), None)
+            function, arguments = overwriting[function][varying[0]](constant), (arguments[varying[0]],)
+        changed.append((slot, function, arguments))
+    return changed

@@ -21,13 +21,18 @@ from torch.autograd import forward_ad
 
 from ...errors import Refused
 from ...surrogates.formula.evaluation import at_once, product
+from ...surrogates.formula.numerics.window import multiplier
 from ...surrogates.surrogate import Surrogate
 
 Native = Callable[..., torch.Tensor]
 
+_LARGE = 1 << 13
+"""Entries from which a copy costs more than the look at whether it can wait."""
+
 # Looked up once: at a small layer the way to a function costs as much as the function.
 _transforming = torch._C._are_functorch_transforms_active
 _unwrapped = torch._C._functorch.unwrap_if_dead
+_packing = torch._C._autograd._top_saved_tensors_default_hooks  # type: ignore[attr-defined]
 
 # Saved beside the preactivation. A checkpoint that recomputes the forward natively would put the activation's OUTPUT
 # where the preactivation was; it meets a missing or misshapen tensor here instead, and that cannot pass in silence.
@@ -132,6 +137,8 @@ class Backward:
         assert preactivation is not None
         if value is not None and chosen.native is not None and at_once(value, upstream):
             return chosen.native(upstream, value)
+        if not chosen.random and at_once(preactivation, upstream):
+            return multiplier(chosen.formula, preactivation.dtype)(preactivation, upstream)
         generator = draws_of(self.seed, choice, draw, preactivation.device) if chosen.random else None
         return product(chosen.formula, preactivation, upstream, generator=generator)
 
@@ -150,6 +157,7 @@ class Replaced(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
         """Keeps u for the factors that depend on it."""
         preactivation, _, mark, _, ctx.rule = inputs
+        ctx.marked = True
         saved = (mark, preactivation) if ctx.rule.needs_preactivation else (mark,)
         ctx.save_for_forward(*saved)
         if ctx.rule.needs_value and not torch._C._are_functorch_transforms_active():
@@ -159,12 +167,11 @@ class Replaced(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: torch.Tensor | None, beside: torch.Tensor | None = None) -> Any:
         """(g psi(u), g): the second input, where it has a gradient, is the value itself; ``beside`` is u's own."""
-        gradient = None
-        if upstream is not None and ctx.needs_input_grad[0]:
-            gradient = ctx.rule(upstream, *_saved(ctx))
+        first, second, *_ = ctx.needs_input_grad
+        gradient = ctx.rule(upstream, *_saved(ctx)) if first and upstream is not None else None
         if beside is not None:
             gradient = beside if gradient is None else gradient + beside
-        return gradient, upstream if ctx.needs_input_grad[1] else None, None, None, None
+        return gradient, upstream if second else None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: torch.Tensor | None, second: torch.Tensor | None, *_: Any) -> Any:
@@ -210,16 +217,16 @@ class _Direct(Replaced):
     ) -> Any:
         """The activation itself, and u for the factors that depend on it."""
         ctx.rule = backward
+        # Where no hook packs what is saved, nothing else can be unpacked.
+        ctx.marked = _packing(True) is not None
+        mark = (_MARK,) if ctx.marked else ()
         if not backward.needs_preactivation:
-            ctx.save_for_backward(_MARK)
+            ctx.save_for_backward(*mark)
             return native(preactivation) if second is None else native(preactivation, second)
         ctx.set_materialize_grads(False)
-        u = kept(preactivation)
+        u = preactivation.clone() if preactivation.numel() < _LARGE else kept(preactivation)
         output = native(preactivation) if second is None else native(preactivation, second)
-        if backward.needs_value:
-            ctx.save_for_backward(_MARK, u, output)
-        else:
-            ctx.save_for_backward(_MARK, u)
+        ctx.save_for_backward(*mark, u, *((output,) if backward.needs_value else ()))
         return output, u
 
     setup_context = torch.autograd.function._SingleLevelFunction.setup_context
@@ -251,15 +258,14 @@ def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Nati
 
 
 def kept(given: torch.Tensor) -> torch.Tensor:
-    """A copy of a preactivation, for the backward.
+    """A copy of a large preactivation, for the backward.
 
     The native operation may save its output instead of its input, and then allows the input to change afterwards. On a
     CPU a large one is copied only when it changes: a pass over memory less, and a tensor less in it. A part of a larger
     tensor is copied at once, so that it does not keep the whole.
     """
     if (
-        given.numel() >= _LARGE
-        and given.is_cpu
+        given.is_cpu
         and given.__class__ is torch.Tensor
         and given.untyped_storage().nbytes() == given.numel() * given.itemsize
     ):
@@ -270,12 +276,12 @@ def kept(given: torch.Tensor) -> torch.Tensor:
     return given.clone()
 
 
-_LARGE = 1 << 13  # entries
-
-
 def _saved(ctx: Any) -> tuple[torch.Tensor | None, ...]:
     """u, and the value where it was kept; a missing u is ``None``."""
-    mark, *rest = ctx.saved_tensors
+    saved: tuple[torch.Tensor, ...] = ctx.saved_tensors
+    if not ctx.marked:
+        return saved or (None,)
+    mark, *rest = saved
     if mark is not _MARK and (mark.dtype != torch.bool or mark.shape != (0,)):
         raise Refused(
             "backward: a checkpoint recomputed the forward natively, outside the `with untie(...)` block. Keep the "

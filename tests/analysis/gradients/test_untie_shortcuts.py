@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import downslope as ds
 import pytest
 import torch
+import torch.nn.functional as F
+from downslope.analysis.gradients.untie import function
 from downslope.analysis.surrogates.formula.evaluation import product
 from downslope.analysis.surrogates.formula.numerics import window
 from downslope.analysis.surrogates.lookup import surrogate as find_surrogate
@@ -63,3 +67,89 @@ def test_a_window_hides_no_number_that_is_not_finite(name: str, bad: float, monk
                 blind = product(formula, u, upstream)
         if where == "upstream":
             assert not torch.equal(blind.isnan(), right.isnan())
+
+
+class Overwrites(nn.Module):
+    """Changes the preactivation after the call, which torch allows where the activation saves its output."""
+
+    def __init__(self, late: bool, given: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.late, self.given = late, given
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = self.given(x)
+        y = torch.sigmoid(z)
+        if self.late:
+            z.detach().add_(1)
+        return y
+
+
+GIVEN: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "whole": lambda x: x * 1,
+    "a part": lambda x: (x * 1)[:, ::2],
+    "NumPy's memory": lambda x: torch.from_numpy((x.detach() * 1).numpy().copy()).requires_grad_(),
+}
+
+
+def late_factors(given: str) -> list[torch.Tensor]:
+    found = []
+    for late in (False, True):
+        model = Overwrites(late, GIVEN[given])
+        leaf = preactivations().requires_grad_()
+        with ds.untie(model, {"logistic": "gaussian"}):
+            y = model(leaf)
+        found.append(y.grad_fn.rule(torch.ones_like(y), *y.grad_fn.saved_tensors).detach())
+    return found
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_a_large_preactivation_may_change_after_the_call(given: str) -> None:
+    assert torch.equal(*late_factors(given))
+
+
+def test_a_preactivation_that_is_not_copied_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(function, "kept", torch.Tensor.detach)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        test_a_large_preactivation_may_change_after_the_call("whole")
+
+
+def test_a_large_preactivation_is_shared_until_it_changes_and_a_part_does_not_keep_the_whole() -> None:
+    u = preactivations()
+    assert torch._C._is_cow_tensor(function.kept(u))
+    part = function.kept(u[:, :900])
+    assert part.untyped_storage().nbytes() == part.numel() * part.itemsize
+
+
+def test_a_second_derivative_at_a_large_preactivation() -> None:
+    u, model = preactivations().double().requires_grad_(), nn.Sequential(nn.Sigmoid())
+    with ds.untie(model, {"logistic": "gaussian"}) as untied:
+        for _ in range(2):  # the second call is one met before
+            (first,) = torch.autograd.grad(model(u).sum(), u, create_graph=True)
+            (second,) = torch.autograd.grad(first.sum(), u)
+            psi = ds.SURROGATES["gaussian"](u)
+            torch.testing.assert_close(first, psi)
+            torch.testing.assert_close(second, torch.autograd.grad(psi.sum(), u)[0])
+    assert [(place.forward, place.backward) for place in untied.places] == [(2, 2)]
+
+
+def test_a_call_met_before_is_told_from_one_with_other_arguments() -> None:
+    class Several(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            steep, flat = F.elu(x, alpha=2.0), F.elu(x, alpha=0.5)
+            return steep.sum() + 10 * flat.sum() + F.elu(x.to(torch.float64), alpha=2.0).sum()
+
+    x, model = torch.tensor([-1.0, -0.5], requires_grad=True), Several()
+    (native,) = torch.autograd.grad(model(x), x)
+    with ds.untie(model, {"elu": "tied"}) as untied:
+        for _ in range(3):
+            torch.testing.assert_close(torch.autograd.grad(model(x), x)[0], native)
+    assert [place.forward for place in untied.places] == [9]
+
+
+def test_runs_of_one_block_do_not_share_their_noise() -> None:
+    """A run is used again; its seeds are not."""
+    u, model = torch.ones(1000, requires_grad=True), nn.Sequential(nn.Sigmoid())
+    with ds.untie(model, {"logistic": "full_jam"}, torch.Generator().manual_seed(0)):
+        draws = [torch.autograd.grad(model(u).sum(), u)[0] for _ in range(3)]
+    assert not torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[1], draws[2])

@@ -135,7 +135,7 @@ OVERWRITING: dict[Any, tuple[Callable[[Any], Callable[[Tensor], Tensor]], ...]] 
     operator.sub: (_with("sub_"), _from),
     operator.mul: (_with("mul_"),) * 2,
     operator.neg: (_always(torch.neg_),),
-    _maximum: (_with("clamp_min_"),) * 2,
+    _maximum: (lambda x: Tensor.relu_ if x == 0 else operator.methodcaller("clamp_min_", x),) * 2,
     _minimum: (_with("clamp_max_"),) * 2,
     **{name: (_always(getattr(torch, f"{name.__name__}_")),) for name in (torch.abs, torch.sqrt, torch.exp)},
 }

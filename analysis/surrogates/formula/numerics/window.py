@@ -21,6 +21,7 @@ from ..steps.writer import noise_of
 from .plans import InParts, choose
 
 _aten = torch.ops.aten
+_hardtanh_backward = torch.ops.aten.hardtanh_backward.default
 _PAYS = 1 << 15, 1 << 20  # entries: fewer cost as much as the calls, more leave the cache
 
 
@@ -91,34 +92,35 @@ def multiplier(formula: sp.Expr, dtype: torch.dtype) -> Callable[[Tensor, Tensor
     plan, window = choose(formula, dtype).plan, split(formula)
     # Where the formula is a maximum one of the plans is as short, and needs no look at the numbers.
     if window.low is None or dtype.itemsize < 4 or positive_part(formula) is not formula:
-        return plan.multiply
-    return _Cut(window, *_bounds(window, dtype), plan)
+        return plan.multiplier(dtype)
+    factor = float(window.inner) if window.inner.is_number else None
+    return _Cut(window.inner, factor, *_bounds(window, dtype), plan)
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """Multiplies by a window in a dtype."""
+    """Multiplies by a window in a dtype; ``factor`` is what stands inside, where that is a number."""
 
-    window: Window
+    inner: sp.Expr
+    factor: float | None
     low: float
     high: float | None
     plan: InParts
 
     def __call__(self, u: Tensor, upstream: Tensor) -> Tensor:
         """The upstream gradient times the formula; by the whole formula where the cut would be slower or wrong."""
-        inner, low, high = self.window.inner, self.low, self.high
-        number = inner.is_number
+        factor, low, high = self.factor, self.low, self.high
         if (
             not (u.is_cpu and u.is_contiguous() and upstream.is_contiguous())
-            or not (number or _PAYS[0] <= u.numel() <= _PAYS[1])
+            or (factor is None and not _PAYS[0] <= u.numel() <= _PAYS[1])
             or not _finite(u, upstream)
         ):
             return self.plan.multiply(u, upstream)
-        if inner == 1:
+        if factor == 1:
             if high is None:
                 return _aten.threshold_backward.default(upstream, u, low)  # type: ignore[no-any-return]
-            return _aten.hardtanh_backward.default(upstream, u, low, high)  # type: ignore[no-any-return]
-        inside = upstream * float(inner) if number else choose(inner, u.dtype).plan.plan(u).mul_(upstream)
+            return _hardtanh_backward(upstream, u, low, high)  # type: ignore[no-any-return]
+        inside = choose(self.inner, u.dtype).plan.plan(u).mul_(upstream) if factor is None else upstream * factor
         if high is None:
             return _aten.threshold_backward.grad_input(inside, u, low, grad_input=inside)  # type: ignore[no-any-return]
         return _aten.hardtanh_backward.grad_input(inside, u, low, high, grad_input=inside)  # type: ignore[no-any-return]
@@ -130,7 +132,7 @@ def _finite(u: Tensor, upstream: Tensor) -> bool:
     A number that is not finite leaves the inner product without one, and the product reads both tensors once; finite
     numbers may overflow in it: that costs time and no figure.
     """
-    return math.isfinite(u.view(-1).dot(upstream.view(-1)).item())
+    return math.isfinite(u.ravel().dot(upstream.ravel()).item())
 
 
 @lru_cache(maxsize=256)
