@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from ... import look, tables
+from ...marks.ticks import decades, foot
 
 NAME, TITLE = "margin", "Descent margin and spread"
 TABLE, ONE_RUN = "margins", True
@@ -84,7 +85,7 @@ def draw(table: pd.DataFrame) -> Figure:
             rows = table[table["place"] == names[number]]
             _panel(panel, rows, shown, end)
             panel.set_title(_title(rows), fontsize=look.SMALLEST)
-            panel.tick_params(axis="x", labelbottom=number + across >= len(names), which="both")
+            foot(panel, number, across, len(names))
         for panel in panels[:, 0]:
             panel.set_yticks(range(len(shown)), [look.words(name) for name in shown])
         panels[0, 0].set(ylim=(len(shown) - 0.4, -0.6))
@@ -155,6 +156,7 @@ def _end(table: pd.DataFrame) -> float:
 def _panel(panel: Axes, rows: pd.DataFrame, shown: list[str], end: float) -> None:
     certified, attacked = _bounds(rows).iloc[0]
     panel.set_xscale("log")
+    decades(panel.xaxis)
     panel.set_xlim(0.85, end)
     for name, low, high in (("certified", 1, certified), ("open", certified, attacked), ("attacked", attacked, end)):
         if low < min(high, end):

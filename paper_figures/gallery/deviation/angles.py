@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ... import look, tables
+from ...marks.ticks import foot
 
 NAME, TITLE = "angles", "Angle over training"
 TABLE, ONE_RUN = "deviations", True
@@ -53,7 +54,7 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             panel.set_title(look.words(shown[place]), fontsize=look.SMALLEST)
             panel.set(xlim=(-0.3, len(stages) - 0.7), ylim=(-0.08 * end, end), yticks=ticks)
             panel.set_xticks(range(len(stages)), look.initials(stages))
-            panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
+            foot(panel, place, across, len(shown))
         explained = ", ".join(f"{short} {stage}" for short, stage in zip(look.initials(stages), stages, strict=True))
         figure.supxlabel(f"stage of training ({explained})", fontsize=7)
         figure.supylabel("angle (degrees)", fontsize=7)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ... import look, tables
+from ...marks.ticks import foot
 
 NAME, TITLE = "ranking", "Angle in each layer"
 TABLE, ONE_RUN = "deviations", False
@@ -54,7 +55,7 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             _panel(panel, rows, shown, colours, end=end)
             panel.set(xlim=(-0.08 * end, end), xticks=ticks)
             panel.set_title("\ntrained ".join(run), fontsize=look.SMALLEST)
-            panel.tick_params(axis="x", labelbottom=place + across >= len(runs))
+            foot(panel, place, across, len(runs))
         panels[0, 0].set_yticks(range(len(shown)), [look.words(name) for name in shown])
         panels[0, 0].set_ylim(len(shown) - 0.5, -0.5)
         figure.supxlabel(f"angle to the {tables.reference(table)} gradient (degrees)", fontsize=7)
