@@ -32,7 +32,7 @@ _LARGE = 1 << 13
 # Looked up once: at a small layer the way to a function costs as much as the function.
 _transforming = torch._C._are_functorch_transforms_active
 _unwrapped = torch._C._functorch.unwrap_if_dead
-_packing = torch._C._autograd._top_saved_tensors_default_hooks  # type: ignore[attr-defined]
+_packing = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: True)
 
 # Saved beside the preactivation. A checkpoint that recomputes the forward natively would put the activation's OUTPUT
 # where the preactivation was; it meets a missing or misshapen tensor here instead, and that cannot pass in silence.
@@ -232,7 +232,7 @@ class _Direct(Replaced):
     setup_context = torch.autograd.function._SingleLevelFunction.setup_context
 
 
-_Node: Any = _Direct._backward_cls  # type: ignore[attr-defined]
+_Node: Any = _Direct._backward_cls
 # A node of the graph is known by the function that made it, and both make the same node.
 _Node._forward_cls = Replaced
 # Else torch looks at each backward anew which function of ours it is to call.
