@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from fractions import Fraction
 from typing import Literal
 
 from ...analysis.errors import Refused, near
-from ...analysis.surrogates.lookup import TIED, activation, surrogate
+from ...analysis.surrogates.lookup import TIED, activation, parsed, surrogate
 from ..networks import network
 from .cell import Cell
 from .measure import epochs as measured_epochs
@@ -130,7 +132,8 @@ class Grid:
             Refused: a name is unknown, a number is outside its range, or there is nothing to measure at a stage.
         """
         forwards = [_forward(forward) for forward in forwards]
-        rules = [_rule(rule, forwards or ["logistic"]) for rule in rules]
+        under = forwards or list(dict.fromkeys(forward for block in self.blocks for forward in block.forwards))
+        rules = list(dict.fromkeys(_rule(rule, under) for rule in rules))
         _above_zero("--learning-rate", learning_rates)
         _above_zero("--batch", batches)
         _above_zero("--epochs", [] if epochs is None else [epochs])
@@ -164,10 +167,31 @@ def _forward(typed: str) -> str:
 
 
 def _rule(typed: str, forwards: Sequence[str]) -> str:
-    """The rule as a cell spells it: of the many spellings of tied there is one."""
+    """The rule as a cell spells it: by its name in the catalogue, with the parameters that are not the defaults.
+
+    >>> _rule(" Triangular( width = 1.0 )", ["relu"]), _rule("fast-sigmoid(steepness=1/2)", ["relu"])
+    ('triangle', 'fast_sigmoid(steepness=0.5)')
+    """
     for forward in forwards:
         surrogate(typed, forward)
-    return TIED if typed.strip().casefold() == TIED else typed
+    word, values = parsed(typed)
+    meant = [surrogate(word, forward) for forward in forwards]
+    name = TIED if word.casefold() == TIED else meant[0].name
+    defaults = [{str(symbol): value for symbol, value in each.parameters.items()} for each in meant]
+    said = [
+        f"{key}={_number(values[key])}" for key in sorted(values) if any(each[key] != values[key] for each in defaults)
+    ]
+    return f"{name}({', '.join(said)})" if said else name
+
+
+def _number(value: Fraction) -> str:
+    """A number as `parsed` reads it: as a decimal, where it is one.
+
+    >>> _number(Fraction(25)), _number(Fraction(1, 4)), _number(Fraction(1, 3)), _number(Fraction("1e-30"))
+    ('25', '0.25', '1/3', '1E-30')
+    """
+    decimal = Decimal(value.numerator) / Decimal(value.denominator)
+    return str(decimal) if Fraction(decimal) == value else str(value)
 
 
 def _above_zero(option: str, values: Sequence[float]) -> None:

@@ -97,6 +97,30 @@ def test_axes_can_be_replaced():
     assert grid("mlp-digits").varied() == grid("mlp-digits")
 
 
+def test_a_rule_has_one_spelling():
+    typed = ["triangle", "Triangle", " triangle", "triangle(width=1)", "piecewise-quadratic( width = 1.0 )"]
+    varied = grid("mlp-digits").varied(rules=typed)
+    assert {cell.rule for cell in varied.cells()} == {"triangle"}
+    assert len(varied.cells()) == len(varied.seeds)
+    typed = ["triangle(width=2,height=1/3)", "triangle(height=1/3, width=2e0, centre=0)", "triangle(width=2)"]
+    assert grid("mlp-digits").varied(rules=typed).blocks[0].rules == (
+        "triangle(height=1/3, width=2)",
+        "triangle(width=2)",
+    )
+
+
+def test_what_a_rule_means_is_not_changed_by_its_spelling():
+    for typed in ("tied(slope=0.3)", "triangle(width=1/3)", "fast_sigmoid(steepness=1e-30)", "triangle(height=0.125)"):
+        (rule,) = grid("mlp-digits").varied(forwards=["leaky_relu"], rules=[typed]).blocks[0].rules
+        assert surrogate(rule, "leaky_relu").formula == surrogate(typed, "leaky_relu").formula
+
+
+@pytest.mark.parametrize("each", ALL, ids=lambda each: each.name)
+def test_no_rule_of_a_grid_stands_there_twice(each):
+    for block in each.blocks:
+        assert len(each.varied(rules=block.rules).blocks[0].rules) == len(block.rules)
+
+
 def test_tied_and_forwards_have_one_spelling():
     varied = grid("mlp-digits").varied(rules=["Tied"], forwards=["Sigmoid"])
     assert {(cell.rule, cell.forward) for cell in varied.cells()} == {("tied", "logistic")}
