@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients.margin.certificate import certificate as certificates
+from downslope.analysis.gradients.margin.certificate import crown as crowns
 from downslope.analysis.gradients.margin.certificate.attack import inner
 from downslope.analysis.gradients.margin.certificate.trace import trace
 from downslope.analysis.gradients.margin.replay import replay
@@ -164,7 +165,7 @@ def test_what_is_no_chain_is_refused_by_what_it_calls(name):
         ds.certify(Net(act), F.cross_entropy, (torch.randn(4, 4), torch.randint(0, 3, (4,))))
 
 
-@pytest.mark.parametrize("layer", [nn.MaxPool2d(2), nn.BatchNorm2d(3), nn.Softmax(1), nn.LayerNorm(6)])
+@pytest.mark.parametrize("layer", [nn.MaxPool2d(2), nn.InstanceNorm2d(3), nn.Softmax(1), nn.LayerNorm(6)])
 def test_layers_that_are_no_chain_are_refused_by_module(case, layer):
     model, loss, batch = case("convolution")
     model[2] = layer.double().eval()
@@ -216,3 +217,41 @@ def test_two_layers_take_the_better_bound_of_each_sample(case):
     best = certificates.lower_bound(chain)(kappa)
     assert best == pytest.approx(float(torch.maximum(crown, dual).sum()), rel=1e-9)
     assert best >= max(float(crown.sum()), float(dual.sum())) - 1e-12
+
+
+LOST = RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+
+@pytest.mark.parametrize("lost", [LOST, MemoryError()], ids=["torch", "python"])
+@pytest.mark.parametrize("fits", [1, 3, 10**6])
+def test_where_memory_runs_out_the_stack_of_functionals_halves(case, monkeypatch, lost, fits):
+    chain = trace(*case("tanh", samples=5))
+    whole, real, sizes = crowns.crown(chain, 3.0), crowns._push, []
+
+    def narrow(chain, relaxed, kappa, start, tangent, own):
+        sizes.append(len(tangent.value))
+        if not own and len(tangent.value) > 2 * fits:
+            raise lost
+        return real(chain, relaxed, kappa, start, tangent, own)
+
+    monkeypatch.setattr(crowns, "_push", narrow)
+    assert torch.allclose(crowns.crown(chain, 3.0), whole, rtol=1e-12, atol=0)
+    assert sizes[:-1] == {1: [12, 6, *[2] * 6], 3: [12, 6, 6], 10**6: [12]}[fits]
+
+
+def test_where_one_functional_does_not_fit_that_is_refused(case, monkeypatch):
+    def lost(*given, own, **more):
+        raise LOST
+
+    monkeypatch.setattr(crowns, "_push", lost)
+    with pytest.raises(Refused, match=r"certify\(batch=\.\.\.\): it does not fit into memory .*can't allocate"):
+        ds.certify(*case("tanh"))
+
+
+def test_another_failure_is_not_taken_for_lost_memory(case, monkeypatch):
+    def broken(*given, own, **more):
+        raise RuntimeError("another")
+
+    monkeypatch.setattr(crowns, "_push", broken)
+    with pytest.raises(RuntimeError, match="another"):
+        ds.certify(*case("tanh"))

@@ -130,8 +130,8 @@ def certify(
     """Bounds on <g, g~> when the derivative of EVERY activation is replaced by t phi', each t in [1, kappa].
 
     Args:
-        model: a chain of linear, convolution, average-pool and flatten layers and elementwise activations, in
-            evaluation mode; computed in float64 on the CPU whatever its dtype and device.
+        model: a chain of linear, convolution, batch norm, average-pool and flatten layers and elementwise activations,
+            in evaluation mode; computed in float64 on the CPU whatever its dtype and device.
         loss: ``loss(model(inputs), targets)``, one number.
         batch: ``(inputs, targets)``.
         kappa: bound <g, g~> at this kappa; ``None`` searches for the largest certified and the least attacked kappa.

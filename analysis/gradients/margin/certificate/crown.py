@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..walk.inputs import out_of_memory
 from .chain import Chain, Slope
 from .rounded import UNIT, Rounded, upward
 
 CHUNK = 2**23
-"""Most numbers in one stack of functionals (64 MB of float64)."""
+"""Most numbers in one stack of functionals (64 MB of float64); fewer where memory runs out, by halves."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,25 @@ def reach(chain: Chain, relaxed: dict[int, Relaxed], kappa: float, position: int
     shape = slope.derivative.shape[1:]
     units = slope.derivative[0].numel()
     widest = max(step.derivative.numel() for step in chain.steps if isinstance(step, Slope))
-    size = max(1, CHUNK // (2 * max(widest, chain.error.numel())))
-    lows, highs = [], []
-    for chunk in torch.split(torch.eye(units, dtype=torch.float64), size):
-        one = chunk.reshape(-1, 1, *shape).expand(-1, chain.samples, *shape)
-        tangent = Rounded.exact(torch.cat([one, -one]))
-        bounds = _push(chain, relaxed, kappa, position + 1, tangent, own=False)
-        lows.append(bounds[: len(one)])
-        highs.append(-bounds[len(one) :])
-    return tuple(torch.cat(part).T.reshape(-1, *shape) for part in (lows, highs))  # type: ignore[return-value]
+    size = min(units, max(1, CHUNK // (2 * max(widest, chain.error.numel()))))
+    parts: list[Tensor] = []
+    done = 0
+    while done < units:
+        indices = torch.arange(done, min(done + size, units))
+        one = torch.zeros((len(indices), units), dtype=torch.float64).scatter_(1, indices[:, None], 1)
+        one = one.reshape(-1, 1, *shape).expand(-1, chain.samples, *shape)
+        try:
+            tangent = Rounded.exact(torch.cat([one, -one]))
+            bounds = _push(chain, relaxed, kappa, position + 1, tangent, own=False)
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+            size //= 2
+            continue
+        parts.append(bounds.reshape(2, len(indices), -1))
+        done += len(indices)
+    low, high = torch.cat(parts, dim=1)
+    return low.T.reshape(-1, *shape), -high.T.reshape(-1, *shape)
 
 
 def naive(chain: Chain, kappa: float) -> Tensor:

@@ -1,8 +1,9 @@
 """From a torch model to its chain: every torch call of one float64 forward pass, recorded or refused by name.
 
 A call is a linear map, an elementwise activation of the catalogue, or it passes its input on (contiguous, dropout
-in evaluation mode); each must take what the one before it gave. Anything else (a residual sum, a softmax, a
-max-pool, batch norm) is refused with the module that makes it.
+in evaluation mode); each must take what the one before it gave. A batch norm in evaluation mode is two affine maps of
+each channel: by its running statistics, which no parameter moves, and by its weight and bias. Anything else (a
+residual sum, a softmax, a max-pool) is refused with the module that makes it.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class _Tape(TorchFunctionMode):
         where, what = f"{path or 'the model itself'} ({type(module).__name__})", resolve_name(func) or func
         return Refused(
             f"certify(model=...): {where} calls {what}: {why}. "
-            f"A certificate needs a chain of linear, convolution, average-pool and flatten layers with elementwise "
-            f"activations of the catalogue between them; descent_margin takes any model."
+            f"A certificate needs a chain of linear, convolution, batch norm (in evaluation mode), average-pool and "
+            f"flatten layers with elementwise activations of the catalogue between them; descent_margin takes any "
+            f"model."
         )
 
     def __torch_function__(
@@ -91,6 +93,8 @@ class _Tape(TorchFunctionMode):
         value = args[0].detach()
         if func in LINEAR:
             return self._weighted(func, args, given)
+        if func is F.batch_norm:
+            return self._normed(value, *args[1:], **given)
         result = func(value, *args[1:], **given)
         if not isinstance(result, Tensor):
             return result
@@ -111,21 +115,55 @@ class _Tape(TorchFunctionMode):
         bound |= {name: given.pop(name) for name in ("weight", "bias") if name in given}
         weight: Any = bound.get("weight")
         bias: Any = bound.get("bias")
-        for p in (weight, bias):
-            if p is not None and id(p) not in self.names:
-                raise self._refuse(func, "its weight or bias is computed, not a parameter or buffer of the model")
+        self._known(func, weight, bias)
         if value.dim() < 2 or (func is not F.linear and value.dim() != weight.dim()):
             raise self._refuse(func, "its input has no batch dimension")
         result = func(value, weight, bias, *args[3:], **given)
-        trained = tuple(self.names[id(p)] if p is not None and p.requires_grad else None for p in (weight, bias))
         return self._link(
             lambda x, w, b: func(x, w, b, *args[3:], **given),
             value,
             result,
             weight.detach(),
             None if bias is None else bias.detach(),
-            trained,
+            self._trained(weight, bias),
         )
+
+    def _normed(
+        self,
+        value: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        if training or running_mean is None or running_var is None:
+            raise self._refuse(F.batch_norm, "it norms by the batch's own statistics, which couple its samples")
+        self._known(F.batch_norm, weight, bias)
+        shape = (1, -1, *[1] * (value.dim() - 2))
+        # As numbers of the forward pass these are exact for the certificate; positive, they are their own modulus.
+        scale = (running_var + eps).rsqrt().reshape(shape)
+        normed = (value - running_mean.reshape(shape)) * scale
+        self._link(lambda x, w, b: x * scale, value, normed)
+        if weight is None and bias is None:
+            return self.current
+        one = torch.ones_like(running_var) if weight is None else weight.detach()
+
+        def affine(x: Tensor, w: Tensor | None, b: Tensor | None) -> Tensor:
+            assert w is not None
+            return x * w.reshape(shape) if b is None else x * w.reshape(shape) + b.reshape(shape)
+
+        added = None if bias is None else bias.detach()
+        return self._link(affine, normed, affine(normed, one, added), one, added, self._trained(weight, bias))
+
+    def _known(self, func: Callable[..., Any], *parameters: Tensor | None) -> None:
+        if any(p is not None and id(p) not in self.names for p in parameters):
+            raise self._refuse(func, "its weight or bias is computed, not a parameter or buffer of the model")
+
+    def _trained(self, *parameters: Tensor | None) -> tuple[str | None, ...]:
+        return tuple(self.names[id(p)] if p is not None and p.requires_grad else None for p in parameters)
 
     def _activation(
         self, func: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any], found: Call

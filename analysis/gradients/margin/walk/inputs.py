@@ -78,8 +78,6 @@ def whole_in_memory(caller: str) -> Iterator[None]:
     Raises:
         Refused: memory ran out.
     """
-    from ...given.loading import out_of_memory  # loads what imports this
-
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -89,6 +87,13 @@ def whole_in_memory(caller: str) -> Iterator[None]:
             f"{caller}(batch=...): it does not fit into memory ({(str(error) or 'MemoryError').splitlines()[0]}). The "
             f"passes are those of the whole batch and cannot be taken in parts: give a smaller batch."
         ) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out."""
+    from ...given import loading  # loads what imports this
+
+    return loading.out_of_memory(error)
 
 
 def culprit(model: nn.Module, error: BaseException) -> str:
