@@ -296,15 +296,21 @@ def figures(
     chosen["quick"] = stored.shortened(tables)
     left = {} if names else {name: f"{reason}." for name, reason in drawing.drawable(tables).items() if reason}
     told = None if names else left.__setitem__
-    paths = [str(path) for path in saving.save(names or [], tables, out, left_out=told, **chosen)]
+    notes: dict[str, str] = {}
+    paths = [
+        str(path) for path in saving.save(names or [], tables, out, left_out=told, noted=notes.__setitem__, **chosen)
+    ]
     if not paths:
         raise Refused(" ".join(f"{name} is not drawn: {reason}" for name, reason in left.items()))
     if as_json:
-        print(json.dumps({"paths": paths, "left_out": left, "quick": bool(chosen["quick"])}, indent=2))
+        record = {"paths": paths, "left_out": left, "notes": notes, "quick": bool(chosen["quick"])}
+        print(json.dumps(record, indent=2))
         return
     print("\n".join(paths))
     for name, reason in left.items():
         print(f"downslope: {name} is not drawn: {reason}", file=sys.stderr)
+    for name, note in notes.items():
+        print(f"downslope: {name}: {note}", file=sys.stderr)
 
 
 def _measured(needed: bool) -> dict[str, Any]:

@@ -50,8 +50,8 @@ def fitted(attempt: Callable[[Sequence[str] | None], _T], names: Sequence[str], 
                 f"high, and the page leaves {room:.1f} in above the caption; --surrogates chooses others."
             )
     return whole, (
-        f"it is {_high(whole):.1f} in high, and the page leaves {room:.1f} in above the caption: choose less with "
-        f"--surrogates, --layers or --stages."
+        f"it is {_high(whole):.1f} in high, and the page leaves {room:.1f} in above the caption: choose less of its "
+        f"table (--surrogates, --layers, --stages) or a wider --venue."
     )
 
 
