@@ -9,7 +9,7 @@ from pathlib import Path
 from ..grid import Grid, own_data
 from ..job import Job, jobs, named
 from ..running.run import How
-from ..store.folder import opened
+from ..store.folder import seen
 from . import calibration
 
 
@@ -49,9 +49,9 @@ def expected(grid: Grid, folder: Path | None, how: How) -> Expected:
     named(how.device)
     wanted = jobs(grid, how.device)
     known: dict[str, float] = {}
-    if folder is not None and (folder / "folder.json").exists():
-        with opened(folder, grid.name, how.device) as store:
-            known = {job.key: store.seconds(job) for job in wanted if store.done(job)}
+    store = None if folder is None else seen(folder, grid.name, how.device)
+    if store is not None:
+        known = {job.key: store.read(job)[1] for job in wanted if store.done(job)}
     missing = [job for job in wanted if job.key not in known]
     rates = _rates(wanted, known)
     stored = set(rates)

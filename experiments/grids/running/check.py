@@ -12,7 +12,7 @@ from typing import Any
 from ....analysis.errors import Refused
 from ..grid import Grid
 from ..job import Job, Record, available, jobs, run
-from ..store.folder import opened
+from ..store.folder import seen
 from .run import How
 
 SAMPLE = 3
@@ -58,14 +58,15 @@ def check(grid: Grid, folder: Path, how: How, *, sample: int = SAMPLE, seed: int
         Refused: the folder is not there or holds nothing of this grid, or the device is not at hand.
     """
     available(how.device)
-    if not (folder / "folder.json").exists():
-        raise Refused(f"--check: there is no run folder {folder}; `downslope grid {grid.name} --out ...` makes one.")
-    with opened(folder, grid.name, how.device) as store:
-        done = [job for job in jobs(grid, how.device) if store.done(job)]
-        if not done:
-            raise Refused(f"--check: {folder} holds no result of this grid; give the same options as when it was run.")
-        chosen: Sequence[Job] = random.Random(seed).sample(done, min(sample, len(done)))
-        kept = [record for job in chosen for record in store.read(job)]
+    store = seen(folder, grid.name, how.device, other_code=True)
+    if store is None:
+        name = grid.name.removesuffix("-quick") + " --quick" * grid.short
+        raise Refused(f"--check: there is no run folder {folder}; `downslope grid {name} --out ...` makes one.")
+    done = [job for job in jobs(grid, how.device) if store.done(job)]
+    if not done:
+        raise Refused(f"--check: {folder} holds no result of this grid; give the same options as when it was run.")
+    chosen: Sequence[Job] = random.Random(seed).sample(done, min(sample, len(done)))
+    kept = [record for job in chosen for record in store.read(job)[0]]
     again = [record for job in chosen for record in run(job)]
     return tuple(compared(one, other) for one, other in zip(kept, again, strict=True))
 

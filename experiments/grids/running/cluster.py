@@ -15,11 +15,9 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-import torch
-
-from .... import __version__
 from ....analysis.errors import Refused
 from ..job import Epochs, Job
+from ..store.folder import versions
 from .processes import ATTEMPTS, Done, timed
 
 LOCAL = "local"
@@ -29,11 +27,6 @@ CONNECT = 20.0
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def versions() -> dict[str, str]:
-    """What must be the same on a worker as here, or its numbers would not be ours."""
-    return {"downslope": __version__, "torch": torch.__version__}
-
-
 def elsewhere(job: Job, expected: Mapping[str, str]) -> Done:
     """Run a job on a worker.
 
@@ -41,7 +34,7 @@ def elsewhere(job: Job, expected: Mapping[str, str]) -> Done:
     initialised, is one for the process.
 
     Raises:
-        Refused: the worker has other versions than the client.
+        Refused: the worker has other versions, or other code, than the client.
     """
     if versions() != expected:
         raise Refused(f"--cluster: a worker has {versions()}, this process {dict(expected)}; install the same on both.")

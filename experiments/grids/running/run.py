@@ -84,14 +84,15 @@ def complete(
         raise Refused(f"grid {grid.name}: nothing can be run: {'; '.join(grid.left_out().values())}.")
     with opened(folder, grid.name, how.device) as store:
         missing = [job for job in wanted if not store.done(job)]
-        for job in set(wanted).difference(missing):
-            store.read(job)  # refuses what is truncated or foreign before anything is run
+        # What is truncated or foreign is refused before anything is run. Each file is read once.
+        found = {job: store.read(job) for job in wanted if job not in set(missing)}
         begun(len(wanted) - len(missing), len(wanted))
         if missing:
             _note(store, grid, how, missing, sys.argv if command is None else command)
             _run(store, wanted, missing, how, progress)
-        ordered = {record.cell: record for job in wanted for record in store.read(job)}
-        seconds = {job.key: store.seconds(job) for job in wanted}
+        found |= {job: store.read(job) for job in missing}
+        ordered = {record.cell: record for job in wanted for record in found[job][0]}
+        seconds = {job.key: found[job][1] for job in wanted}
         records = tuple(ordered[cell] for cell in grid.cells())
         store.publish(document(grid, records))
         keep(store.path, grid, records, how.device)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from ....analysis.errors import Refused
+from ....analysis.files import whole
 
-UNFINISHED = ".unfinished"
-"""The suffix of a file that is being written; one that a killed process left is of no use to anyone."""
+_UNFINISHED = re.compile(r"\..+\.(json|parquet)\.\w+")
+"""How `whole` names a file that is being written; one that a killed process left is of no use to anyone."""
+
+REDO = "delete it, and the same command redoes it"
+"""What to do about a file that is not as it was written."""
 
 
 def write(path: Path, contents: Mapping[str, Any]) -> None:
@@ -35,17 +39,8 @@ def replace(path: Path, text: str) -> None:
         Refused: as `write`.
     """
     try:
-        with NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED, delete=False
-        ) as beside:
-            try:
-                beside.write(text)
-                beside.flush()
-                os.fsync(beside.fileno())
-                os.replace(beside.name, path)
-            except BaseException:
-                os.unlink(beside.name)
-                raise
+        with whole(path) as file:
+            file.write(text.encode())
         _to_disk(path.parent)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -56,8 +51,12 @@ def replace(path: Path, text: str) -> None:
         ) from error
 
 
-def read(path: Path) -> Any:
+def read(path: Path, *, remedy: str = REDO) -> Any:
     """The contents of a file that `write` wrote.
+
+    Args:
+        path: of the file.
+        remedy: what the user is told to do where it cannot be used.
 
     Raises:
         Refused: it cannot be read, is truncated or altered, or is not ours.
@@ -69,18 +68,22 @@ def read(path: Path) -> Any:
     except OSError as error:
         raise Refused(f"{path}: cannot read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(
-            f"{path}: this is truncated or no file of a grid; delete it, and the same command redoes it."
-        ) from error
+        raise Refused(f"{path}: this is truncated or no file of a grid; {remedy}.") from error
     if checksum != _checksum(json.dumps(contents, separators=(",", ":"))):
-        raise Refused(f"{path}: its contents do not match its checksum; delete it, and the same command redoes it.")
+        raise Refused(f"{path}: its contents do not match its checksum; {remedy}.")
     return contents
 
 
 def sweep(folder: Path) -> None:
     """Delete what a killed process was writing in this folder."""
-    for left in folder.glob(f".*{UNFINISHED}"):
-        left.unlink(missing_ok=True)
+    for left in folder.glob(".*"):
+        if unfinished(left.name):
+            left.unlink(missing_ok=True)
+
+
+def unfinished(name: str) -> bool:
+    """Whether a file of this name is one that was being written."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def _checksum(text: str) -> str:

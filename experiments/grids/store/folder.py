@@ -17,9 +17,13 @@ from .... import __version__
 from ....analysis.errors import Refused
 from ..job import Job, Record
 from . import files
+from .numerics import numerics
 
 SCHEMA = "downslope.grid/1"
 """The layout of the folder; a change of it gets another number."""
+
+IDENTITY = "folder.json"
+"""The file that says what a folder is."""
 
 _RESULT = re.compile(r"[0-9a-f]{32}\.json")
 
@@ -35,21 +39,22 @@ class Folder:
         """Whether the job's results are there."""
         return self._file(job).exists()
 
-    def read(self, job: Job) -> tuple[Record, ...]:
-        """The job's results.
+    def read(self, job: Job) -> tuple[tuple[Record, ...], float]:
+        """The job's results, and the seconds that it took.
 
         Raises:
             Refused: the file is truncated, altered, or another job's.
         """
-        return self._read(job)[0]
-
-    def seconds(self, job: Job) -> float:
-        """How long the job took.
-
-        Raises:
-            Refused: as `read`.
-        """
-        return self._read(job)[1]
+        path = self._file(job)
+        said = files.read(path)
+        try:
+            records = tuple(Record.from_json(each) for each in said["records"])
+            seconds = float(said["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Refused(f"{path}: this is no result of a grid; {files.REDO}.") from error
+        if said["job"] != job.key or [record.cell for record in records] != list(job.cells):
+            raise Refused(f"{path}: this is another job's result; {files.REDO}.")
+        return records, seconds
 
     def write(self, job: Job, records: tuple[Record, ...], seconds: float) -> None:
         """Keep the job's results, whole; a job that is there already is not written again.
@@ -79,28 +84,15 @@ class Folder:
     def _file(self, job: Job) -> Path:
         return self.results / f"{job.key}.json"
 
-    def _read(self, job: Job) -> tuple[tuple[Record, ...], float]:
-        path = self._file(job)
-        said = files.read(path)
-        try:
-            records = tuple(Record.from_json(each) for each in said["records"])
-            seconds = float(said["seconds"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Refused(f"{path}: this is no result of a grid; delete it, and the same command redoes it.") from error
-        if said["job"] != job.key or [record.cell for record in records] != list(job.cells):
-            raise Refused(f"{path}: this is another job's result; delete it, and the same command redoes it.")
-        return records, seconds
-
 
 @contextmanager
 def opened(path: Path, grid: str, device: str = "cpu") -> Iterator[Folder]:
     """The run folder of a grid, made where it is not there, and held until the block ends.
 
     Raises:
-        Refused: another process holds it, it is another grid's or another version's, something foreign lies in it, or
-            it cannot be written.
+        Refused: another process holds it, it is another grid's or was made by other code or another version, something
+            foreign lies in it, or it cannot be written.
     """
-    identity = {"schema": SCHEMA, "grid": grid, "downslope": __version__, "torch": torch.__version__, "device": device}
     folder = Folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -110,7 +102,10 @@ def opened(path: Path, grid: str, device: str = "cpu") -> Iterator[Folder]:
         raise Refused(f"--out: cannot use the folder {path}: {error.strerror or error}.") from error
     try:
         _hold(lock, path)
-        _same(path, identity)
+        if (path / IDENTITY).exists():
+            _same(path, identity(grid, device))
+        else:
+            files.write(path / IDENTITY, identity(grid, device))
         folder.results.mkdir(exist_ok=True)
         for each in (path, folder.results, path / "provenance"):
             files.sweep(each)
@@ -120,9 +115,41 @@ def opened(path: Path, grid: str, device: str = "cpu") -> Iterator[Folder]:
         os.close(lock)
 
 
+def seen(path: Path, grid: str, device: str = "cpu", *, other_code: bool = False) -> Folder | None:
+    """The run folder of a grid to read in, whoever writes there; ``None`` where there is none. Nothing is written.
+
+    Args:
+        path: of the folder.
+        grid: whose it is.
+        device: of its results.
+        other_code: whether it may be that of other code at the same version.
+
+    Raises:
+        Refused: it is another grid's or was made by other code or another version, or something foreign lies in it.
+    """
+    if not (path / IDENTITY).exists():
+        return None
+    expected = identity(grid, device)
+    _same(path, {name: expected[name] for name in expected if not (other_code and name == "code")})
+    folder = Folder(path)
+    if folder.results.exists():
+        _no_foreigner(folder.results)
+    return folder
+
+
+def identity(grid: str, device: str) -> dict[str, str]:
+    """What all results in a folder share."""
+    return {"schema": SCHEMA, "grid": grid, **versions(), "device": device}
+
+
+def versions() -> dict[str, str]:
+    """What must be the same for numbers to be the same."""
+    return {"downslope": __version__, "torch": torch.__version__, "code": numerics()}
+
+
 def _ours(path: Path) -> None:
-    inside = {each.name for each in path.iterdir() if files.UNFINISHED not in each.name}
-    if "folder.json" not in inside and inside - {"lock"}:
+    inside = {each.name for each in path.iterdir() if not files.unfinished(each.name)}
+    if IDENTITY not in inside and inside - {"lock"}:
         raise Refused(
             f"{path}: this is no run folder: it holds {', '.join(sorted(inside)[:3])}. Give --out a folder of its own."
         )
@@ -142,16 +169,21 @@ def _hold(lock: int, path: Path) -> None:
     os.pwrite(lock, f"{os.getpid()} on {os.uname().nodename}\n".encode(), 0)
 
 
-def _same(path: Path, identity: Mapping[str, str]) -> None:
+def _same(path: Path, expected: Mapping[str, str]) -> None:
     """The identity of the folder is written once, and must be this one's ever after."""
-    file = path / "folder.json"
-    if not file.exists():
-        files.write(file, identity)
-        return
-    found = files.read(file)
-    differing = [name for name in identity if not isinstance(found, dict) or found.get(name) != identity[name]]
+    remedy = (
+        "without it nothing says which code made the results beside it: move the folder away, or give another --out"
+    )
+    found = files.read(path / IDENTITY, remedy=remedy)
+    differing = [name for name in expected if not isinstance(found, dict) or found.get(name) != expected[name]]
+    if differing == ["code"]:
+        raise Refused(
+            f"{path}: results of other code are not mixed: sources that numbers depend on have changed since it was "
+            f"made (digest {found.get('code')} there, {expected['code']} here). Give --out another folder, or go back "
+            f"to the commit in its provenance; --check says whether its numbers still hold."
+        )
     if differing:
-        said = "; ".join(f"{name} {found.get(name)!r} there, {identity[name]!r} here" for name in differing)
+        said = "; ".join(f"{name} {found.get(name)!r} there, {expected[name]!r} here" for name in differing)
         raise Refused(
             f"{path}: results of another version or kind are not mixed: {said}. Give --out another folder, or read "
             f"this one with what wrote it."
@@ -159,6 +191,7 @@ def _same(path: Path, identity: Mapping[str, str]) -> None:
 
 
 def _no_foreigner(results: Path) -> None:
-    foreign = [each.name for each in results.iterdir() if not _RESULT.fullmatch(each.name)]
+    names = [each.name for each in results.iterdir() if not files.unfinished(each.name)]
+    foreign = [name for name in names if not _RESULT.fullmatch(name)]
     if foreign:
         raise Refused(f"{results / min(foreign)}: this is not a file of a grid; move it away.")

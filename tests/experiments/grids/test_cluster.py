@@ -91,7 +91,12 @@ GRID = Grid("far", "a job", (BLOCK,), seeds=(0,), source="a test")
 
 def test_a_worker_of_another_version_is_refused():
     with pytest.raises(Refused, match="install the same on both"):
-        cluster.elsewhere(jobs(GRID)[0], {"downslope": "0.0", "torch": "1.0"})
+        cluster.elsewhere(jobs(GRID)[0], cluster.versions() | {"torch": "1.0"})
+
+
+def test_a_worker_of_other_code_at_the_same_version_is_refused():
+    with pytest.raises(Refused, match="install the same on both"):
+        cluster.elsewhere(jobs(GRID)[0], cluster.versions() | {"code": "0123456789abcdef"})
 
 
 def test_a_job_elsewhere_is_the_job_here(tmp_path):

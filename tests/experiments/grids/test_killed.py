@@ -38,4 +38,4 @@ def test_no_result_is_there_twice_and_nothing_unfinished_is_left(killed):
     for broken in map(Path, said["folders"]):
         names = {file.name for file in (broken / "results").iterdir()}
         assert names == {file.name for file in (folder / "whole" / "results").iterdir()}
-        assert [file.name for file in broken.rglob("*.unfinished")] == []
+        assert [file.name for file in broken.rglob(".*")] == []

@@ -3,15 +3,19 @@
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from downslope.analysis.errors import Refused
+from downslope.analysis.files import whole
 from downslope.experiments.grids.cell import Cell
 from downslope.experiments.grids.job import Job, Record
 from downslope.experiments.grids.store import files, folder
+from downslope.experiments.grids.store.numerics import digest
 
 CELLS = tuple(Cell("mlp-digits", "logistic", "tied", 0.05, 64, 1, seed=seed) for seed in (0, 1))
 JOB = Job("train", CELLS)
@@ -37,7 +41,7 @@ def result(runs):
 
 def read(runs, grid="a-grid", job=JOB, **how):
     with folder.opened(runs, grid, **how) as store:
-        return store.read(job)
+        return store.read(job)[0]
 
 
 def test_what_is_written_is_read_to_the_last_bit(runs):
@@ -48,7 +52,7 @@ def test_a_result_that_is_there_is_not_written_again(runs):
     before = result(runs).stat().st_ino
     with folder.opened(runs, "a-grid") as store:
         store.write(JOB, RECORDS, 99.0)
-        assert store.seconds(JOB) == 1.5
+        assert store.read(JOB) == (RECORDS, 1.5)
     assert result(runs).stat().st_ino == before
 
 
@@ -116,10 +120,69 @@ def test_results_of_another_device_are_not_mixed(runs):
 
 
 def test_what_a_killed_process_left_is_swept_away(runs):
-    left = runs / "results" / f".{JOB.key}.json.abc{files.UNFINISHED}"
-    left.write_text("half")
+    half = [runs / "results" / f".{JOB.key}.json.abc_1x2z", runs / ".curves.parquet.a8sdf_q1"]
+    for left in half:
+        left.write_text("half")
     assert read(runs) == RECORDS
-    assert not left.exists()
+    assert [left.exists() for left in half] == [False, False]
+
+
+def test_the_names_that_are_swept_are_those_of_files_being_written(tmp_path):
+    with whole(tmp_path / "kept.json") as file:
+        assert files.unfinished(Path(file.name).name)
+    assert [name for name in ("kept.json", ".nfs0001", ".kept.json", "kept.json.bak") if files.unfinished(name)] == []
+
+
+def test_others_may_read_what_is_kept_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with folder.opened(tmp_path / "runs", "a-grid") as store:
+            store.write(JOB, RECORDS, 1.5)
+            store.note("a-call", {"command": []})
+            store.publish({"table": []})
+    finally:
+        os.umask(before)
+    kept = [file for file in (tmp_path / "runs").rglob("*.json")]
+    assert len(kept) == 4
+    assert {stat.filemode(file.stat().st_mode) for file in kept} == {"-rw-r--r--"}
+
+
+def test_a_folder_is_read_while_another_process_writes_and_nothing_changes(runs):
+    left = runs / "results" / f".{JOB.key}.json.abc_1x2z"
+    with folder.opened(runs, "a-grid"):
+        left.write_text("half")
+        before = {file: file.stat().st_mtime_ns for file in runs.rglob("*")}
+        assert folder.seen(runs, "a-grid").read(JOB) == (RECORDS, 1.5)
+        assert {file: file.stat().st_mtime_ns for file in runs.rglob("*")} == before
+    assert folder.seen(runs / "none", "a-grid") is None
+
+
+def test_results_of_other_code_at_the_same_version_are_not_mixed(runs):
+    said = files.read(runs / "folder.json")
+    files.write(runs / "folder.json", said | {"code": "0123456789abcdef"})
+    for look in (read, lambda path: folder.seen(path, "a-grid")):
+        with pytest.raises(Refused, match=r"other code are not mixed: .*\(digest 0123456789abcdef there, .* --check"):
+            look(runs)
+    assert folder.seen(runs, "a-grid", other_code=True).read(JOB)[0] == RECORDS
+
+
+def test_the_digest_of_the_code_is_of_what_computes(tmp_path):
+    for room in ("analysis", "experiments/grids/results", "experiments/stacked"):
+        (tmp_path / room).mkdir(parents=True)
+        (tmp_path / room / "one.py").write_text("x = 1\n")
+    found = [digest(tmp_path)]
+    for path in ("experiments/grids/results/one.py", "analysis/one.py", "experiments/stacked/two.py"):
+        (tmp_path / path).write_text("x = 2\n")
+        found.append(digest(tmp_path))
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"checksum":"","contents":{}}'])
+def test_a_damaged_identity_is_not_said_to_be_redone(runs, text):
+    (runs / "folder.json").write_text(text)
+    with pytest.raises(Refused, match=r"folder\.json: .*; without it nothing says which code.*move the folder away"):
+        read(runs)
 
 
 def test_a_second_process_is_told_who_holds_the_folder(runs):
