@@ -117,5 +117,5 @@ def _spreads(own: Margin, later: Sequence[Margin], surrogates: Sequence[str], se
             "kappa": kappas[0],
             "least_kappa": min(kappas),
             "most_kappa": max(kappas),
-            "inner": inner / norm if inner is not None and norm else None,
+            "inner": inner / norm if norm else None,
         }
