@@ -293,24 +293,18 @@ def figures(
     tables = _measured(drawing.measured(names or [])) if data is None else drawing.read(data)
     chosen: dict[str, Any] = {"surrogates": surrogate, "layers": layer, "stages": stage}
     chosen |= {"formats": form or drawing.FORMATS, "venue": venue, "latex_text": latex_text}
-    chosen["quick"] = stored.shortened(tables)
+    chosen |= {"quick": stored.shortened(tables), "noted": lambda *note: print("downslope:", *note, file=sys.stderr)}
     left = {} if names else {name: f"{reason}." for name, reason in drawing.drawable(tables).items() if reason}
     told = None if names else left.__setitem__
-    notes: dict[str, str] = {}
-    paths = [
-        str(path) for path in saving.save(names or [], tables, out, left_out=told, noted=notes.__setitem__, **chosen)
-    ]
+    paths = [str(path) for path in saving.save(names or [], tables, out, left_out=told, **chosen)]
     if not paths:
         raise Refused(" ".join(f"{name} is not drawn: {reason}" for name, reason in left.items()))
     if as_json:
-        record = {"paths": paths, "left_out": left, "notes": notes, "quick": bool(chosen["quick"])}
-        print(json.dumps(record, indent=2))
+        print(json.dumps({"paths": paths, "left_out": left, "quick": bool(chosen["quick"])}, indent=2))
         return
     print("\n".join(paths))
     for name, reason in left.items():
         print(f"downslope: {name} is not drawn: {reason}", file=sys.stderr)
-    for name, note in notes.items():
-        print(f"downslope: {name}: {note}", file=sys.stderr)
 
 
 def _measured(needed: bool) -> dict[str, Any]:

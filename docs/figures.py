@@ -32,9 +32,10 @@ def contracts() -> str:
 
 
 def venues() -> str:
-    """Each venue with its width."""
-    lines = ["| venue | width (inches) |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| `{name}` | {venue.width:.3f} |" for name, venue in VENUES.items())])
+    """Each venue with its width and the height of its page."""
+    lines = ["| venue | width (inches) | page (inches) |", "| --- | --- | --- |"]
+    rows = [f"| `{name}` | {venue.width:.3f} | {venue.height:g} |" for name, venue in VENUES.items()]
+    return "\n".join([*lines, *rows])
 
 
 def _contract(name: str) -> Iterator[str]:

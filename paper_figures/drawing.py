@@ -81,7 +81,7 @@ class Drawn:
         title: a few words.
         caption: sentences, with what is to be said of the data.
         figure: as drawn, to save or to change.
-        note: what it does not show for want of room and how to choose, in a sentence; "" where it shows all.
+        note: what it does not show and how to choose, a sentence that its name begins; "" where it shows all.
     """
 
     name: str
@@ -190,7 +190,7 @@ def drawn(
             refused.append(f"{words}: {refusal}" if words else str(refusal))
             continue
         if usual is not None and not note:
-            note = f"{len(usual)} of {len(names)} surrogates are shown; --surrogates chooses others."
+            note = f"shows {len(usual)} of {len(names)} surrogates; --surrogates chooses others."
         yield replace(one, note=note)
     if refused:
         raise Refused(" ".join(refused))

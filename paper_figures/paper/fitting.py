@@ -35,7 +35,8 @@ def fitted(attempt: Callable[[Sequence[str] | None], _T], names: Sequence[str], 
         venue: whose page it is.
 
     Returns:
-        The figure, and "" where it is whole and fits. One that does not fit with a single surrogate is given whole.
+        The figure, and "" where it is whole and fits, else what follows its name in a sentence. One that does not fit
+        with a single surrogate is given whole.
     """
     whole = attempt(None)
     room = venue.room(whole.caption)
@@ -46,11 +47,11 @@ def fitted(attempt: Callable[[Sequence[str] | None], _T], names: Sequence[str], 
         fewer = attempt(order[:many])
         if _high(fewer) <= venue.room(fewer.caption):
             return fewer, (
-                f"{many} of {len(order)} surrogates are shown, as with all of them it would be {_high(whole):.1f} in "
-                f"high, and the page leaves {room:.1f} in above the caption; --surrogates chooses others."
+                f"shows {many} of {len(order)} surrogates, as with all of them it would be {_high(whole):.1f} in high, "
+                f"and the page leaves {room:.1f} in above the caption; --surrogates chooses others."
             )
     return whole, (
-        f"it is {_high(whole):.1f} in high, and the page leaves {room:.1f} in above the caption: choose less of its "
+        f"is {_high(whole):.1f} in high, and the page leaves {room:.1f} in above the caption: choose less of its "
         f"table (--surrogates, --layers, --stages) or a wider --venue."
     )
 

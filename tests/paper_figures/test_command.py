@@ -160,13 +160,13 @@ def test_figures_of_the_theory_need_no_measurement(run, tmp_path, monkeypatch):
     assert [Path(line).name for line in said.splitlines()] == ["ste.tex", "claims.tex", "claims-table.tex"]
 
 
-def test_what_is_not_shown_is_said_beside_the_paths_and_in_the_record(run, tmp_path):
-    note = "8 of 28 surrogates are shown; --surrogates chooses others."
+def test_what_is_not_shown_is_said_beside_the_paths(run, tmp_path):
+    note = "shows 8 of 28 surrogates; --surrogates chooses others."
     code, said, err = run("ste", "--out", tmp_path, "--format", "tex")
     assert (code, said) == (0, f"{tmp_path / 'ste.tex'}\n")
-    assert err == f"downslope: ste: {note}\n"
-    _, said, _ = run("ste", "--out", tmp_path, "--format", "tex", "--json")
-    assert json.loads(said)["notes"] == {"ste": note}
+    assert err == f"downslope: ste {note}\n"
+    _, said, err = run("ste", "--out", tmp_path, "--format", "tex", "--json")
+    assert (list(json.loads(said)), err) == (["paths", "left_out", "quick"], f"downslope: ste {note}\n")
     _, _, err = run("ste", "--out", tmp_path, "--format", "tex", "--surrogates", "laplace")
     assert err == ""
 

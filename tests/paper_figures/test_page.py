@@ -52,15 +52,15 @@ def test_what_is_left_out_is_said_with_how_to_choose(written):
     folder, notes = written
     said = notes["layer-step-deep-tanh-digits-tied"]
     assert re.fullmatch(
-        r"\d+ of 28 surrogates are shown, as with all of them it would be [\d.]+ in high, and the page leaves [\d.]+ "
-        r"in above the caption; --surrogates chooses others\.",
+        r"shows \d+ of 28 surrogates, as with all of them it would be [\d.]+ in high, and the page leaves [\d.]+ in "
+        r"above the caption; --surrogates chooses others\.",
         said,
     )
-    many = said.split()[0]
+    many = said.split()[1]
     caption = (folder / "layer-step-deep-tanh-digits-tied.tex").read_text()
     assert f"Shown are {many} of 28 surrogates." in caption
     assert "--surrogates" not in caption
-    assert notes["ste"] == "8 of 28 surrogates are shown; --surrogates chooses others."
+    assert notes["ste"] == "shows 8 of 28 surrogates; --surrogates chooses others."
 
 
 def of_height(inches):
@@ -109,7 +109,7 @@ def test_what_is_asked_for_is_drawn_whole_and_called_too_high(whole):
         (drawn,) = drawing.drawn("layer-step", whole, surrogates=ALL, fit=True)
     assert sum(bool(panel.get_title()) for panel in drawn.figure.axes) == 2 * len(ALL)
     assert "Shown are" not in drawn.caption
-    assert drawn.note.startswith("it is ")
+    assert drawn.note.startswith("is ")
 
 
 def test_a_page_without_room_is_told_of():
@@ -117,7 +117,7 @@ def test_a_page_without_room_is_told_of():
     tall = drawing.Drawn("tall", "Tall", "A caption.", figure)
     one, note = fitting.fitted(lambda names: tall, ["constant", "triangle"], venues.venue("neurips"))
     assert one is tall
-    assert note.startswith("it is 99.0 in high, and the page leaves 8.")
+    assert note.startswith("is 99.0 in high, and the page leaves 8.")
     assert note.endswith("choose less of its table (--surrogates, --layers, --stages) or a wider --venue.")
 
 
