@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import json
+import re
+from pathlib import Path
 
 import downslope as ds
 import pytest
@@ -267,6 +270,18 @@ def test_a_network_of_ours_has_its_stored_weights_where_no_epochs_are_asked_for(
     x, y = data.load(entry.data).train
     assert asked == ["mlp-digits"]
     assert found["loss"] == entry.criterion(stored("mlp-digits")(x[:16]), y[:16]).item()
+
+
+def test_the_weights_are_those_that_the_page_says_how_to_get(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOWNSLOPE_CACHE", str(tmp_path))
+    page = Path(__file__).parents[3] / "docs" / "measuring-your-network.md"
+    module, name = re.search(r"`(downslope[a-z.]+)\.(\w+)\(\"mlp-digits\"\)`", page.read_text()).groups()
+    found = json.loads(margins("--network", "unit-ones", "--samples", 16, "--surrogate", "constant", "--json").stdout)
+    assert [path.name.startswith("unit-ones-seed-0") for path in tmp_path.rglob("*.safetensors")] == [True]
+    model = getattr(importlib.import_module(module), name)("unit-ones")
+    entry = networks.network("unit-ones")
+    x, y = data.load(entry.data).train
+    assert found["loss"] == entry.criterion(model(x[:16]), y[:16]).item()
 
 
 def test_a_refusal_of_a_network_of_ours_names_what_was_typed():
