@@ -109,9 +109,10 @@ def replay(
 
     def scaled(place: Place, z: Tensor, compute: Callable[[], Tensor]) -> Tensor:
         output = compute()
-        factor = factors.get(str(place))
-        if factor is not None:
+        found = factors.get(str(place))
+        if found is not None:
             used.add(str(place))
+            factor = found.to(output)  # a certificate's factors are on the CPU, in float64
             if output.requires_grad:
                 output.register_hook(lambda error: error * factor)  # type: ignore[no-untyped-call]
         return output

@@ -19,7 +19,12 @@ def test_margins_on_cuda_are_those_on_the_cpu(case, name, dtype, accuracy):
     for a, b in zip(here, there, strict=True):
         assert b.kappa_star == pytest.approx(a.kappa_star, rel=accuracy)
         assert b.contributions.is_cuda
-        assert b.spread(ds.ACTIVATIONS["tanh"].tied).standing in ("inside", "outside", "undecided")
+        ours, theirs = (each.spread(ds.SURROGATES["constant"]) for each in (a, b))
+        assert theirs.inner == pytest.approx(ours.inner, rel=accuracy, abs=accuracy * a.norm_squared)
+        assert (theirs.standing, theirs.itself) == (ours.standing, ours.itself)
+        beyond = b.replay(1.01 * b.kappa_star)
+        assert beyond.inner < 0
+        assert beyond.rise()[1] > beyond.loss
 
 
 def test_a_certificate_of_a_model_on_cuda_is_that_on_the_cpu(case):
@@ -27,3 +32,4 @@ def test_a_certificate_of_a_model_on_cuda_is_that_on_the_cpu(case):
     here = ds.certify(model, loss, (x, y), tolerance=0.05)
     there = ds.certify(model.cuda(), loss, (x.cuda(), y.cuda()), tolerance=0.05)
     assert (here.certified, here.attacked) == (there.certified, there.attacked)
+    assert there.replay().inner == pytest.approx(here.replay().inner, rel=1e-6)

@@ -55,6 +55,24 @@ def test_what_cannot_run_in_double_runs_in_its_own_dtype(case):
     (margin, _) = ds.descent_margin(model, nn.CrossEntropyLoss(weight=weight), batch)
     assert margin.replay().dtype == torch.float64
     assert weight.dtype == torch.float32
+    found = ds.certify(model, Cast(), batch, tolerance=0.1)
+    again = found.replay()
+    assert again.dtype == torch.float32
+    assert again.inner == pytest.approx(found.above.upper, abs=1e-5 * found.above.norm_squared * found.attacked)
+    assert {g.dtype for g in again.surrogate.values()} == {torch.float32}
+
+
+class Cast:
+    """Cross-entropy that runs in the dtype of the certificate once, and then in float32 alone."""
+
+    def __init__(self):
+        self.called = 0
+
+    def __call__(self, output, y):
+        self.called += 1
+        if self.called > 1 and output.dtype == torch.float64:
+            raise RuntimeError("expected scalar type Float but found Double")
+        return F.cross_entropy(output, y)
 
 
 def test_a_model_that_has_moved_on_is_not_replayed(case):
