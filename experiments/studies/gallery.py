@@ -13,6 +13,7 @@ from ...analysis.gradients.descent.plane import slice_of
 from ...analysis.gradients.measurement import measure
 from ...analysis.gradients.per_sample.measurement import per_sample
 from ...analysis.gradients.table import provenance
+from ...analysis.surrogates.catalogue import USUAL
 from ...analysis.surrogates.lookup import surrogate
 from .. import data, training
 from ..grids import job
@@ -49,16 +50,7 @@ class Plan:
 
     networks: tuple[str, ...] = ("mlp-digits", "deep-tanh-digits")
     trained: tuple[str, ...] = ("tied", "constant")
-    surrogates: tuple[str, ...] = (
-        "constant",
-        "rectangle",
-        "triangle",
-        "gaussian",
-        "fast_sigmoid",
-        "swish_sign",
-        "full_jam",
-        "positive_jam",
-    )
+    surrogates: tuple[str, ...] = USUAL
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = 10
     draws: int = 4

@@ -412,6 +412,24 @@ def test_a_jump_is_a_gap_and_a_fold_is_none():
         assert rows["factor"].diff().abs().max() < 0.05  # no line crosses a jump
 
 
+def test_captions_name_what_is_counted_and_what_rests_on_numbers(held):
+    (jam,) = drawing.drawn("jamming", held)
+    assert "average of m independent draws" in jam.caption
+    assert jam.figure.get_supxlabel() == "draws averaged, m"
+    assert "n = 4 seeds. m from 1 to 32." in jam.caption
+    (straight,) = drawing.drawn("ste", held)
+    assert "taken as a mean over 4,000 stratified quantiles" in straight.caption
+    assert straight.figure.axes[0].get_ylabel() == "⟨E g\u0303, ∇f⟩"
+
+
+def test_straight_through_shows_the_usual_ones_where_none_are_asked_for():
+    (few,) = drawing.drawn("ste", {})
+    assert len(few.figure.axes[1].get_yticklabels()) == 8
+    assert few.caption.endswith("Shown are 8 of 28 surrogates.")
+    (asked,) = drawing.drawn("ste", {}, surrogates=list(ds.SURROGATES))
+    assert len(asked.figure.axes[1].get_yticklabels()) == 28
+
+
 def test_each_panel_of_the_catalogue_has_its_marker_line_and_forward():
     shapes = catalogue.shapes([ds.SURROGATES[name] for name in ("rectangle", "swish_sign")])
     for panel, name in zip(catalogue.draw(shapes).axes, ("rectangle", "swish_sign"), strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -79,8 +81,8 @@ def draw(table: pd.DataFrame) -> Figure:
         figure.supxlabel("draws averaged, m", fontsize=7)
         said = _legend(table, shown)
         figure.legend(
-            said.values(),
-            said.keys(),
+            list(said.values()),
+            list(said),
             loc="outside upper center",
             ncols=len(said),
             handler_map={tuple: HandlerTuple(ndivide=None)},
@@ -156,7 +158,7 @@ def _names(panel: Axes, rows: pd.DataFrame, shown: list[str]) -> None:
     labels.beside(panel, ends, height=0.8)
 
 
-def _legend(table: pd.DataFrame, shown: list[str]) -> dict[str, tuple[Line2D, ...]]:
+def _legend(table: pd.DataFrame, shown: list[str]) -> dict[str, Any]:
     """What markers and lines stand for, each surrogate's own."""
     styles = [look.style(name) for name in shown]
     found = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -88,7 +88,8 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             _panel(panel, table[table["surrogate"] == shown[place]], shown[place], look.width() / across > _ROOMY)
             ticks.foot(panel, place, across, len(shown))
         # The titles of the last column reach beyond its panels.
-        figure.get_layout_engine().set(rect=(0, 0, 1 - 0.15 / look.width(), 1))
+        layout: Any = figure.get_layout_engine()
+        layout.set(rect=(0, 0, 1 - 0.15 / look.width(), 1))
         figure.supxlabel("preactivation u", fontsize=7)
         figure.supylabel("factor ψ(u)", fontsize=7)
     return figure
@@ -117,8 +118,9 @@ def _panel(panel: Axes, rows: pd.DataFrame, name: str, roomy: bool) -> None:
         linespacing=1.0,
     )
     # Its look, as in a legend, left of the title's first line, where no tick label stands.
-    beside = ScaledTranslation(0, 0.175, panel.get_figure(root=True).dpi_scale_trans)
-    corner = panel.get_figure(root=True).dpi_scale_trans + ScaledTranslation(0, 1, panel.transAxes) + beside
+    root: Any = panel.get_figure(root=True)
+    inches, frame = root.dpi_scale_trans, cast(Any, panel.transAxes)
+    corner = inches + ScaledTranslation(0, 1, frame) + ScaledTranslation(0, 0.175, inches)
     sample: dict[str, Any] = {"color": style.colour, "transform": corner, "clip_on": False, "linewidth": 0.8}
     panel.plot([-0.07], [0], marker=style.marker, label="marker", **sample)
     if roomy:

@@ -88,7 +88,8 @@ def draw(table: pd.DataFrame) -> Figure:
     with look.house():
         figure = look.figure(0.45 + height * (1 if side_by_side else 2))
         cells = figure.subplots(1, 2, width_ratios=(1.25, 1)) if side_by_side else figure.subplots(2, 1)
-        figure.get_layout_engine().set(wspace=0.08)
+        layout: Any = figure.get_layout_engine()
+        layout.set(wspace=0.08)
         _correlations(cells[0], table, shown, height)
         _residuals(cells[1], table, shown)
     return figure
