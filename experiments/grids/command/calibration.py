@@ -61,8 +61,7 @@ def _measuring(cell: Cell, device: str) -> Callable[[], object]:
 
 
 def _climbing(cell: Cell, device: str) -> Callable[[], object]:
-    model = plain.initialised(cell, network(cell.network)).to(device, memory_format=torch.channels_last)
-    model.eval().requires_grad_(False)
+    model = plain.prepared(cell, device)[0].eval().requires_grad_(False)
     starts = maximise.starts(cell, device)
 
     return lambda: maximise.climbed(cell, model, starts, steps=CLIMBED - 1)

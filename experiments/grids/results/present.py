@@ -74,7 +74,7 @@ def _table(title: str, rows: Sequence[Row], score: Score) -> Table:
     return found
 
 
-_HEADINGS = ("rule", "seeds", "diverged", "score", "loss", "difference", "Holm p", "verdict", "angle")
+_HEADINGS = ("rule", "seeds", "diverged", "pairs", "score", "loss", "difference", "Holm p", "verdict", "angle")
 
 
 def _cells(row: Row, score: Score) -> dict[str, str]:
@@ -83,6 +83,7 @@ def _cells(row: Row, score: Score) -> dict[str, str]:
         "rule": row.rule,
         "seeds": f"{row.score.runs}",
         "diverged": f"{row.diverged}" if row.diverged else "-",
+        "pairs": f"{row.paired.difference.runs}" if row.against else "-",
         "score": shown(row.score.value, row.score.half_width, score),
         "loss": "-" if row.loss.value is None else f"{row.loss.value:.4f}",
         "difference": shown(row.paired.difference.value, row.paired.difference.half_width, score),

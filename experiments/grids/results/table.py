@@ -57,7 +57,9 @@ class Setting:
 
     def __str__(self) -> str:
         where = self.network if self.data == network(self.network).data else f"{self.network} on {self.data}"
-        return f"{where}, {self.forward}, lr {self.learning_rate:g}, batch {self.batch}"
+        momentum = f", momentum {self.momentum:g}" if self.momentum else ""
+        found = f"{where}, {self.forward}, lr {self.learning_rate:g}, batch {self.batch}"
+        return f"{found}, {self.epochs} epoch{'s' * (self.epochs != 1)}{momentum}"
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def test_the_folder_says_where_its_results_come_from(kept):
 
 def test_the_table_is_printed_with_its_sentence():
     said = grid(*SMALL)
-    assert "unit-ones, logistic, lr 0.1, batch 64: mean ± 95% interval over seeds" in said.stdout
+    assert "unit-ones, logistic, lr 0.1, batch 64, 1 epoch: mean ± 95% interval over seeds" in said.stdout
     assert "constant" in said.stdout
     assert "quick: supports no sentence" in said.stdout
     assert "tied reaches" not in said.stdout
@@ -167,7 +167,9 @@ def test_a_check_says_what_it_compares(measured_runs):
 
 
 def test_a_check_of_nothing_is_refused(capsys, monkeypatch, tmp_path):
-    assert "there is no run folder" in refused(capsys, monkeypatch, *SMALL, "--check", tmp_path)
+    said = refused(capsys, monkeypatch, *SMALL, "--check", tmp_path)
+    assert "there is no run folder" in said
+    assert "`downslope grid suc-ones --quick --out ...` makes one" in said
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from downslope.experiments.grids.results import present, tidy
 from downslope.experiments.grids.results.alignment import correlations, sentence
 from downslope.experiments.grids.results.sentences import DIVERGED, sentences
 from downslope.experiments.grids.results.statistics import Mean, Paired, holm
-from downslope.experiments.grids.results.table import table, verdict
+from downslope.experiments.grids.results.table import setting, table, verdict
 from downslope.experiments.grids.running.run import complete
 from typer.testing import CliRunner
 
@@ -99,7 +99,7 @@ def test_the_table_of_known_numbers():
 def test_the_sentence_names_each_verdict():
     (said,) = sentences(GRID, table(GRID, FOUND))
     assert said.startswith(
-        "mlp-digits, logistic, lr 0.05, batch 64: tied reaches 90.00 ± 0.20; better: constant (+3.00"
+        "mlp-digits, logistic, lr 0.05, batch 64, 1 epoch: tied reaches 90.00 ± 0.20; better: constant (+3.00"
     )
     assert "worse: rectangle (-5.00" in said
     assert "as good: triangle (+0.00" in said
@@ -208,13 +208,31 @@ def test_diverged_runs_are_in_no_mean_and_in_no_pair():
     assert "diverged and left out: tied 1 of 5, constant 2 of 5" in said
 
 
+def test_a_printed_table_says_how_many_pairs_a_comparison_has():
+    printed = next(each for each in present.shown_table(GRID, broken_at((("tied", 0), ("constant", 1)))))
+    columns = {column.header: list(column.cells) for column in printed.columns}
+    assert columns["seeds"] == ["4", "4", "5", "5"]
+    assert columns["pairs"] == ["-", "3", "4", "4"]
+    assert printed.title.startswith("mlp-digits, logistic, lr 0.05, batch 64, 1 epoch: ")
+
+
+def broken_at(runs):
+    return [replace(each, diverged=1) if (each.cell.rule, each.cell.seed) in runs else each for each in FOUND]
+
+
+def test_settings_that_differ_in_epochs_or_momentum_are_told_apart():
+    (cell,) = {replace(each.cell, rule="tied", seed=0) for each in FOUND}
+    others = [replace(cell, epochs=3), replace(cell, momentum=0.9), replace(cell, data="digits:100")]
+    assert len({str(setting(record(each, 0.5))) for each in (cell, *others)}) == 4
+
+
 def test_all_diverged_gives_no_number():
     rows = table(GRID, [replace(each, diverged=1) for each in FOUND])
     assert {each.score.value for each in rows} == {None}
     assert {each.verdict for each in rows[1:]} == {"diverged"}
     (said,) = sentences(GRID, rows)
     assert said.startswith(
-        "mlp-digits, logistic, lr 0.05, batch 64: diverged and left out: tied 5 of 5, constant 5 of 5"
+        "mlp-digits, logistic, lr 0.05, batch 64, 1 epoch: diverged and left out: tied 5 of 5, constant 5 of 5"
     )
     assert "NaN" not in present.as_json(GRID, [replace(each, diverged=1) for each in FOUND], {})
 
@@ -267,7 +285,8 @@ def test_a_quick_grid_has_no_verdict_and_supports_no_sentence():
     assert {text.rpartition(": quick: ")[2] for text in said["sentences"]} == {"supports no sentence."}
     assert said["alignment"]
     assert present.document(quick.varied(seeds=5), broken("constant"))["sentences"] == [
-        "mlp-digits, logistic, lr 0.05, batch 64: quick: supports no sentence; diverged and left out: constant 5 of 5."
+        "mlp-digits, logistic, lr 0.05, batch 64, 1 epoch: quick: supports no sentence; "
+        "diverged and left out: constant 5 of 5."
     ]
 
 
