@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -125,13 +125,20 @@ def run(plan: Plan = FULL, *, progress: Callable[[str, int], None] = lambda runn
             at_epoch=partial(_advance, progress, running, done),
         )
         curves.append(curve)
+    modes = [{key: table.attrs[key] for key in ("training", "remarks", "unreached")} for table in deviations]
     # Each measurement has attrs of its own; pandas would compare them while it puts the tables together.
     for table in deviations:
         table.attrs = {}
     measured = pd.concat(deviations, ignore_index=True)
     said = asdict(plan) | {"epochs": plan.epochs or {name: entry(name).recipe.epochs for name in plan.networks}}
-    measured.attrs = provenance(threads=1, plan=said)
+    measured.attrs = provenance(threads=1, plan=said, **_together(modes))
     return Study(measured, pd.concat(curves, ignore_index=True))
+
+
+def _together(modes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether any measurement was in training mode, and what was remarked or not reached in any."""
+    said = {key: list(dict.fromkeys(each for mode in modes for each in mode[key])) for key in ("remarks", "unreached")}
+    return {"training": any(mode["training"] for mode in modes)} | said
 
 
 def _advance(progress: Callable[[str, int], None], running: str, done: Iterator[int]) -> None:

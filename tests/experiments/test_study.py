@@ -70,6 +70,18 @@ def test_the_measurement_is_stored_with_its_plan(found, tmp_path):
     pd.testing.assert_frame_equal(stored, found[0].deviations, check_exact=True)
     assert stored.attrs["plan"]["batch"] == 16
     assert stored.attrs["plan"]["seeds"] == [0, 1]
+    assert (stored.attrs["training"], stored.attrs["remarks"], stored.attrs["unreached"]) == (False, [], [])
+
+
+@pytest.mark.filterwarnings("ignore:.*batch norm in training mode")
+def test_the_mode_that_was_measured_in_is_stored(monkeypatch):
+    measured = study.measure
+    monkeypatch.setattr(study, "measure", lambda model, *args, **kwargs: measured(model.train(), *args, **kwargs))
+    plan = study.Plan(("residual-digits",), ("tied",), ("constant",), (0,), epochs=1)
+    attrs = study.run(plan).deviations.attrs
+    assert attrs["training"] is True
+    assert len(attrs["remarks"]) == 1
+    assert attrs["remarks"][0].startswith("batch norm in training mode")
 
 
 def test_the_full_plan_measures_the_whole_catalogue_and_the_quick_one_less_often():
