@@ -6,6 +6,7 @@ import gzip
 import os
 import struct
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,12 @@ def fetch(number: int, home: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     """Pixels [70000, 784] and labels [70000] of a data set at OpenML, downloaded below ``home``."""
     from sklearn.datasets import fetch_openml
 
-    found: tuple[NDArray[Any], NDArray[Any]] = fetch_openml(
-        data_id=number, as_frame=False, return_X_y=True, parser="liac-arff", data_home=home
-    )
+    with warnings.catch_warnings():
+        # Where no retry helps, the error says what its warnings did.
+        warnings.filterwarnings("ignore", "A network error occurred", UserWarning)
+        found: tuple[NDArray[Any], NDArray[Any]] = fetch_openml(
+            data_id=number, as_frame=False, return_X_y=True, parser="liac-arff", data_home=home
+        )
     return found
 
 

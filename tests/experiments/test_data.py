@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import struct
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -277,3 +278,17 @@ def test_the_cache_is_where_the_variable_says(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     assert cache.folder("weights").name == "weights"
     assert "downslope" in str(cache.folder())
+
+
+def test_a_network_that_is_not_there_is_an_error_and_no_warning_before_it(monkeypatch, tmp_path):
+    import sklearn.datasets
+
+    def fetch_openml(**kwargs):
+        warnings.warn("A network error occurred while downloading https://a.place. Retrying...", stacklevel=2)
+        raise OSError("no such place")
+
+    monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
+    with warnings.catch_warnings(record=True) as said, pytest.raises(OSError, match="no such place"):
+        warnings.simplefilter("always")
+        download.fetch(554, tmp_path)
+    assert said == []
