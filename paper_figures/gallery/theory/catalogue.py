@@ -109,8 +109,10 @@ def _panel(panel: Axes, rows: pd.DataFrame, name: str, roomy: bool) -> None:
     if indefinite:
         below = panel.fill_between(u, factor, 0, where=factor < 0, facecolor=(look.ALARM, 0.35), linewidth=0)
         below.set(hatch="////////", edgecolor=look.ALARM)
+    forward_name = look.words(str(rows["forward"].iloc[0]))
     panel.set_title(
-        f"{look.words(name)}{' ±' * indefinite}\nover {look.words(str(rows['forward'].iloc[0]))}",
+        # Where panels are narrow the next marker stands close to the first line's end.
+        f"{look.words(name)}{' ±' * (indefinite and roomy)}\n{'± ' * (indefinite and not roomy)}over {forward_name}",
         fontsize=look.SMALLEST,
         color=look.ALARM if indefinite else look.INK,
         ha="left",
