@@ -37,16 +37,26 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFra
     return pd.DataFrame({"mean": found["mean"], "half": (found["sem"] * factor).fillna(0.0), "n": found["count"]})
 
 
-def seeds(table: pd.DataFrame) -> str:
+def runs(table: pd.DataFrame) -> str:
     """How many runs a table holds, for a caption.
 
-    >>> seeds(pd.DataFrame({"seed": [0, 1, 1]})), seeds(pd.DataFrame({"seed": [3]})), seeds(pd.DataFrame())
-    ('n = 2 seeds', 'n = 1 seed, so that no interval can be shown', 'n = 1 run, so that no interval can be shown')
+    >>> runs(pd.DataFrame({"seed": [0, 1, 1]})), runs(pd.DataFrame({"seed": [3]})), runs(pd.DataFrame())
+    ('n = 2 seeds', 'n = 1 seed', 'n = 1 run')
     """
     if "seed" not in table.columns:
-        return "n = 1 run, so that no interval can be shown"
+        return "n = 1 run"
     n = table["seed"].nunique()
-    return f"n = {n} seeds" if n > 1 else "n = 1 seed, so that no interval can be shown"
+    return f"n = {n} seed{'s' * (n != 1)}"
+
+
+def seeds(table: pd.DataFrame) -> str:
+    """How many runs a table holds, and that there is no interval where it is one.
+
+    >>> seeds(pd.DataFrame({"seed": [0, 1, 1]})), seeds(pd.DataFrame({"seed": [3]}))
+    ('n = 2 seeds', 'n = 1 seed, so that no interval can be shown')
+    """
+    several = "seed" in table.columns and table["seed"].nunique() > 1
+    return runs(table) + ("" if several else ", so that no interval can be shown")
 
 
 @cache

@@ -112,7 +112,7 @@ def test_training_shows_means_and_the_full_range(curves):
     panel = figure.axes[2]
     line = next(line for line in panel.get_lines() if line.get_label() == "constant")
     np.testing.assert_allclose(line.get_ydata(), accuracy["mean"])
-    assert f"constant {accuracy['mean'].iloc[-1]:.1f}" in [text.get_text() for text in panel.get_legend().get_texts()]
+    assert f"constant {accuracy['mean'].iloc[-1]:.1f}%" in [text.get_text() for text in panel.get_legend().get_texts()]
 
 
 def test_a_grid_without_an_alignment_gets_no_panel_and_no_sentence(curves, every):
@@ -127,7 +127,7 @@ def test_a_grid_without_an_alignment_gets_no_panel_and_no_sentence(curves, every
     (drawn,) = drawing.drawn("training", {"curves": curves, "grid": one})
     shown = [panel for panel in drawn.figure.axes[4:] if panel.axison]
     assert [panel.get_title() for panel in shown] == ["mlp-digits, logistic"]
-    assert drawn.caption.endswith("Below: 1 runs on 1 seeds.")
+    assert drawn.caption.endswith("a marker a rule, one seed; 1 run, n = 1 seed.")
 
 
 def test_curves_of_one_colour_differ_in_line_and_marker_and_are_named_with_both(curves):

@@ -1,16 +1,20 @@
 """What is plotted is what the table holds, figure by figure; a mutated drawing or table is caught by the same check."""
 
+import itertools
+import re
+
 import downslope as ds
 import numpy as np
 import pandas as pd
 import pytest
 from downslope.paper_figures import drawing, look
 from downslope.paper_figures.gallery.descent import along_the_step, jamming, margin, training
-from downslope.paper_figures.gallery.deviation import angle_depth, layer_step, per_sample
+from downslope.paper_figures.gallery.deviation import angle_depth, layer_step, per_sample, signs
 from downslope.paper_figures.gallery.theory import catalogue, claims, perceptron, ste
 from downslope.paper_figures.marks import spread
 from matplotlib.axes import Axes
 from matplotlib.transforms import Affine2D
+from scipy.stats import binomtest
 
 
 def panel_of(figure, title):
@@ -65,8 +69,13 @@ def check_per_sample(figure, held):
     heights = max(stairs, key=lambda each: np.count_nonzero(each.baseline - each.values))
     counts = np.histogram(cosine, heights.edges)[0]
     close((heights.baseline - heights.values) ** 2 / 0.75**2, counts / counts.sum())
-    share, half = (cosine < 0).mean(), per_sample.wilson(int((cosine < 0).sum()), len(cosine))[1]
-    assert [text.get_text() for text in panel.texts] == [f"{100 * share:.0f} ± {100 * half:.0f}%"]
+    # 64 samples, seen by two runs each.
+    share = (cosine < 0).mean()
+    low, high = binomtest(round(share * 64), 64).proportion_ci(method="wilson")
+    (said,) = [text.get_text() for text in panel.texts]
+    shown = [int(number) for number in re.findall(r"\d+", said)]
+    assert said == "{}% ({}–{})".format(*shown)
+    assert shown == [round(100 * share), pytest.approx(100 * low, abs=1.5), pytest.approx(100 * high, abs=1.5)]
 
 
 def check_along(figure, held):
@@ -288,7 +297,10 @@ def test_intervals_average_draws_before_seeds():
 
 def test_without_seeds_the_caption_says_that_there_is_no_interval(held):
     alone = held["deviations"][held["deviations"]["seed"] == 0]
-    assert angle_depth.said(alone).startswith("Reference: exact. n = 1 seed, so that no interval can be shown; ")
+    said = angle_depth.said(alone)
+    assert "Reference: exact. n = 1 seed, so that no interval can be shown; " in said
+    assert "Bands are" not in said
+    assert "Bands are the 95% confidence interval" in angle_depth.said(held["deviations"])
     assert layer_step.said(alone).startswith("n = 1 seed, so that no interval can be shown.")
 
 
@@ -507,6 +519,109 @@ def test_a_margin_of_several_runs_says_so_and_an_undefined_spread_is_written(hel
     )
     panel = panel_of(margin.draw(blind), "layer 1")
     assert [each.get_text() for each in panel.texts if each.get_text()] == ["undefined"]
+
+
+def test_a_caption_speaks_of_a_prediction_only_where_there_is_one(held):
+    rows = held["deviations"]
+    assert "mean-field prediction, dashed for the first stage" in angle_depth.said(rows)
+    blind = rows.assign(predicted_cosine=np.nan)
+    for without in (blind, rows.drop(columns="predicted_cosine")):
+        (drawn,) = drawing.drawn("angle-depth", {"deviations": without})
+        assert "mean-field" not in drawn.caption
+        assert "prediction" not in drawn.caption
+
+
+def test_prediction_and_measurement_are_compared_on_the_means_of_layers_below_an_activation(held):
+    rows = held["deviations"]
+    rows = rows[rows["stage"].isin(["initialisation", "end"])]
+    # The output layer is predicted exactly: it must not pull the median down.
+    exact = rows.assign(predicted_cosine=rows["predicted_cosine"].where(rows["depth"] < 4, 1.0))
+    below = exact[exact["depth"] < 4]
+    means = below.groupby(["surrogate", "depth", "stage"])[["angle_degrees"]].mean()["angle_degrees"]
+    predicted = np.degrees(np.arccos(below["predicted_cosine"]))
+    predicted = predicted.groupby([below["surrogate"], below["depth"], below["stage"]]).mean()
+    gap = (means - predicted).abs()
+    words = f"Over the {len(gap)} means of layers below an activation prediction and measurement differ by "
+    assert f"{words}{gap.median():.1f} degrees at the median, {gap.max():.1f} at most." in angle_depth.said(exact)
+
+
+def test_bands_of_angles_stay_between_0_and_180_degrees(held):
+    two = held["deviations"].query("seed < 2 and surrogate == 'triangle'")
+    wide = two.assign(angle_degrees=np.where(two["seed"] == 0, 10.0, 120.0))
+    panel = panel_of(angle_depth.draw(wide), "triangle")
+    heights = np.concatenate([path.vertices[:, 1] for band in panel.collections for path in band.get_paths()])
+    assert (heights.min(), heights.max()) == (0, 180)
+
+
+def test_learning_rates_are_told_apart_and_joined(held):
+    figure = training.draw(held["curves"], grid=held["grid"])
+    panel = panel_of(figure, "mlp-digits, tanh")
+    shown = {each.get_label(): each for each in panel.get_lines()}
+    low, high = shown["rectangle at 0.01"], shown["rectangle at 0.1"]
+    assert low.get_markerfacecolor() == "white" != high.get_markerfacecolor()
+    (joined,) = [each.lines[0] for each in panel.containers if each.get_label() == "rectangle"]
+    assert joined.get_linestyle() == "-"
+    np.testing.assert_array_equal(joined.get_xdata(), [low.get_xdata()[0], high.get_xdata()[0]])
+    words = [text.get_text() for part in figure.subfigs for legend in part.legends for text in legend.get_texts()]
+    assert {"learning rate 0.01", "learning rate 0.1"} <= set(words)
+
+
+def test_rank_correlations_do_not_pool_networks_and_rates(held):
+    """Simpson's: in each panel and rate accuracy falls with alignment, over all of them together it rises."""
+    grid = pd.DataFrame(
+        {"network": "n", "forward": f, "rule": r, "learning_rate": 0.1, "seed": 0, "alignment": a, "final_accuracy": y}
+        for f, base in (("tanh", 0.0), ("logistic", 0.5))
+        for r, a, y in (("tied", base + 0.3, base + 0.1), ("a", base + 0.2, base + 0.2), ("b", base + 0.1, base + 0.3))
+    )
+    said = training.said(held["curves"], grid=grid)
+    assert "within one panel and learning rate: -1.00 to -1.00 (n = 3 rules)" in said
+    assert "confidence" not in said  # one seed
+    assert "6 runs, n = 1 seed." in said
+    assert "95% confidence intervals" in training.said(held["curves"], grid=held["grid"])
+
+
+def test_axes_of_training_name_the_split_and_the_numbers_their_unit(held):
+    figure = training.draw(held["curves"], split="train")
+    assert [panel.get_ylabel() for panel in figure.axes if panel.get_ylabel()] == [
+        "train cross-entropy (nats)",
+        "train accuracy (%)",
+    ]
+    loss, *_, accuracy = (panel.get_legend().get_texts()[0].get_text() for panel in figure.axes)
+    assert loss.endswith(" nats")
+    assert accuracy.endswith("%")
+
+
+@pytest.mark.parametrize("venue", ["neurips", "icml-column"])
+def test_no_curve_runs_under_the_names(venue, held):
+    with look.at(venue):
+        figure = training.draw(held["curves"])
+        look.settle(figure)
+    for panel in figure.axes:
+        box = panel.get_legend().get_window_extent()
+        for each in panel.get_lines():
+            points = panel.transData.transform(each.get_xydata())
+            dense = np.concatenate([np.linspace(a, b, 20) for a, b in itertools.pairwise(points)])
+            assert not any(box.contains(*point) for point in dense), (panel.get_title(), each.get_label())
+
+
+def test_the_signs_caption_names_the_largest_flipped_share(held):
+    rows = held["deviations"]
+    (drawn,) = drawing.drawn("signs", {"deviations": rows})
+    shares = signs.shares_of(rows[rows["layer"] != "whole"])["flipped"]
+    most = shares.groupby([rows["surrogate"], rows["depth"]]).mean()
+    name, depth = most.idxmax()
+    assert (
+        f"n = 3 seeds. The largest flipped share: {most.max():.1f}%, {look.words(name)} in layer {depth}."
+        in drawn.caption
+    )
+    assert "undefined" not in drawn.caption
+    assert "non-zero in at least one of the two" in drawn.caption
+    legend = lambda figure: {text.get_text() for text in figure.legends[0].get_texts()}  # noqa: E731
+    assert legend(drawn.figure) == set(signs.OUTCOMES)
+    none = rows.assign(appeared=0)
+    (drawn,) = drawing.drawn("signs", {"deviations": none})
+    assert legend(drawn.figure) == {"kept", "flipped", "vanished"}
+    assert drawn.caption.endswith("No entry appeared.")
 
 
 def luminance(colour):

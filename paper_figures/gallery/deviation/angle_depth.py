@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ... import look, tables
 from ...marks import spread
+from ...marks.ticks import foot
 
 NAME, TITLE = "angle-depth", "Angle against depth"
 TABLE, ONE_RUN = "deviations", True
@@ -28,10 +29,8 @@ _PREDICTED = "predicted_degrees"
 
 def draw(table: pd.DataFrame) -> Figure:
     """Angle between surrogate and reference gradient against the layer's depth, a panel a surrogate, at the first
-    (open markers) and the last stage of training (filled). Markers are means, bands the 95% confidence interval of the
-    mean over seeds (Student's t); thin black lines are the mean-field prediction where it is known, dashed for the
-    first stage. The red dashed line marks 90 degrees, beyond which a small step climbs; a cross below the axis an angle
-    that is undefined.
+    (open markers) and the last stage of training (filled). Markers are means over seeds. The red dashed line marks 90
+    degrees, beyond which a small step climbs; a cross below the axis an angle that is undefined.
 
     Args:
         table: a measurement of one network trained in one way, with the columns of `COLUMNS` and, where they are
@@ -66,7 +65,7 @@ def draw(table: pd.DataFrame) -> Figure:
             panel.set(ylim=(-0.08 * end, end), yticks=ticks)
             panel.set_xlim(table["depth"].min() - 0.4, table["depth"].max() + 0.4)
             panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            panel.tick_params(axis="x", labelbottom=place + across >= len(shown))
+            foot(panel, place, across, len(shown))
         figure.supxlabel("depth of the layer (1: next to the input)", fontsize=7)
         figure.supylabel("angle (degrees)", fontsize=7)
         look.legend(figure, handles)
@@ -74,15 +73,39 @@ def draw(table: pd.DataFrame) -> Figure:
 
 
 def said(table: pd.DataFrame) -> str:
-    """How many runs, how many angles are undefined, and how far the prediction lies from what was measured."""
+    """What bands and lines are, where there are any; how many runs, how many angles are undefined, and how far the
+    prediction lies from what was measured."""
     table = predicted(tables.layers(table))
     ends = [stage for stage in ends_of(table) if stage]
     rows = table[table["stage"].isin(ends)] if ends else table
-    gap = (rows[_PREDICTED] - rows["angle_degrees"]).abs().dropna()
-    far = f" Prediction and measurement differ by {gap.median():.1f} degrees at the median, {gap.max():.1f} at most."
-    stages = f" Stages: {' and '.join(ends)}." if ends else ""
+    first = ", dashed for the first stage" * (len(ends) > 1)
+    known = f"Thin black lines are the mean-field prediction{first}." if rows[_PREDICTED].notna().any() else ""
+    stages = f"Stages: {' and '.join(ends)}." if ends else ""
     undefined = f"{int(rows['angle_degrees'].isna().sum()):,} of {len(rows):,} angles undefined."
-    return f"Reference: {tables.reference(table)}. {spread.seeds(table)}; {undefined}{stages}{far if len(gap) else ''}"
+    runs = f"Reference: {tables.reference(table)}. {spread.seeds(table)}; {undefined}"
+    return " ".join(filter(None, (_bands(rows), known, runs, stages, _apart(rows))))
+
+
+def _bands(rows: pd.DataFrame) -> str:
+    if "seed" not in rows.columns or rows["seed"].nunique() < 2:
+        return ""
+    return f"Bands are the {spread.NAMED}, cut where they would leave 0 to 180 degrees."
+
+
+def _apart(rows: pd.DataFrame) -> str:
+    """How far the plotted means of prediction and measurement lie apart, over the layers below an activation: above the
+    last one nothing is replaced, and both are 0 by construction."""
+    below = rows.groupby("depth")["predicted_cosine"].min() < 1 - 1e-12 if "predicted_cosine" in rows.columns else []
+    rows = rows[rows["depth"].isin([depth for depth, is_below in dict(below).items() if is_below])]
+    by = ["surrogate", "depth", *(["stage"] if "stage" in rows.columns else [])]
+    means = [spread.over_seeds(rows, by, value)["mean"] for value in ("angle_degrees", _PREDICTED)]
+    gap = (means[0] - means[1]).abs().dropna()
+    if not len(gap):
+        return ""
+    return (
+        f"Over the {len(gap):,} means of layers below an activation prediction and measurement differ by "
+        f"{gap.median():.1f} degrees at the median, {gap.max():.1f} at most."
+    )
 
 
 def predicted(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +125,8 @@ def ends_of(table: pd.DataFrame) -> list[str]:
 def _measured(panel: Axes, rows: pd.DataFrame, surrogate: str, *, last: bool, below: float) -> None:
     style = look.style(surrogate)
     measured = spread.over_seeds(rows, ["depth"], "angle_degrees")
-    low, high = measured["mean"] - measured["half"], measured["mean"] + measured["half"]
+    low = (measured["mean"] - measured["half"]).clip(lower=0)
+    high = (measured["mean"] + measured["half"]).clip(upper=180)
     panel.fill_between(measured.index, low, high, color=style.colour, alpha=0.3 if last else 0.15, linewidth=0)
     fill = style.colour if last else "white"
     panel.plot(
@@ -116,7 +140,7 @@ def _measured(panel: Axes, rows: pd.DataFrame, surrogate: str, *, last: bool, be
         zorder=3,
         label="measured" if last else "measured, first stage",
     )
-    expected = rows.groupby("depth")[_PREDICTED].mean().dropna()
+    expected = spread.over_seeds(rows, ["depth"], _PREDICTED)["mean"].dropna()
     if len(expected):
         line = "-" if last else (0, (4, 2))
         words = "mean field" if last else "mean field, first stage"

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ... import look, tables
+from ...marks import spread
+from ...marks.ticks import foot
 
 NAME, TITLE = "per-sample", "Cosine of single samples"
 TABLE, ONE_RUN = "samples", True
@@ -21,8 +23,9 @@ _EDGES = np.linspace(-1, 1, 41)
 def draw(table: pd.DataFrame) -> Figure:
     """Cosine of surrogate and reference gradient of single samples, a panel a layer. Shapes are histograms, their
     height the root of the share; the thin bar goes from the 5% to the 95% quantile, the thick one over the middle half,
-    the marker is the median. The number at the left is the share of samples whose cosine is negative, with the
-    half-width of its 95% interval (Wilson): for those a small surrogate step of that layer climbs on their own loss.
+    the marker is the median. The number at the left is the share of cosines that are negative, with its 95%
+    interval in brackets (Wilson; n is the number of samples, as runs see the same ones): for those a small surrogate
+    step of that layer climbs on their own loss.
 
     Args:
         table: a measurement with a row a sample, of one network trained in one way, with the columns of `COLUMNS`.
@@ -48,7 +51,7 @@ def draw(table: pd.DataFrame) -> Figure:
                 continue
             _panel(panel, table[table["depth"] == layers.index[place]], shown)
             panel.set_title(tables.layer(int(layers.index[place]), layers.iloc[place]))
-            panel.tick_params(axis="x", labelbottom=place + across >= len(layers))
+            foot(panel, place, across, len(layers))
         for panel in panels[:, 0]:
             panel.set_yticks(range(len(shown)), [look.words(name) for name in shown])
         panels[0, 0].set_ylim(len(shown) - 0.4, -0.6)
@@ -61,7 +64,7 @@ def said(table: pd.DataFrame) -> str:
     """How many samples and runs, how many cosines are undefined, and where most are negative."""
     rows = singles(table)
     samples = rows["sample"].nunique()
-    seeds = f", {rows['seed'].nunique()} seeds" if "seed" in rows.columns else ""
+    seeds = ", " + spread.runs(rows).removeprefix("n = ") if "seed" in rows.columns else ""
     negative = (rows["cosine"] < 0).groupby([rows["surrogate"], rows["depth"]]).mean()
     worst: Any = negative.idxmax()
     most = (
@@ -78,22 +81,25 @@ def singles(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["layer"] != tables.WHOLE) & (table["sample"] != tables.BATCH)]
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Centre and half-width of the 95% interval of a share (Wilson 1927).
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The 95% interval of a share of n samples (Wilson 1927).
 
-    >>> [round(value, 3) for value in wilson(0, 100)]
-    [0.018, 0.018]
+    >>> [round(value, 3) for value in wilson(0.0, 100)], [round(value, 3) for value in wilson(0.05, 64)]
+    ([0.0, 0.037], [0.017, 0.134])
     """
     z = 1.959963984540054
-    share, room = hits / n, 1 + z**2 / n
-    return (share + z**2 / (2 * n)) / room, z / room * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
+    room = 1 + z**2 / n
+    centre = (share + z**2 / (2 * n)) / room
+    half = z / room * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _panel(panel: Axes, rows: pd.DataFrame, shown: list[str]) -> None:
     panel.axvline(0, color=look.ALARM, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     panel.axvspan(-1, 0, color=look.ALARM, alpha=0.05, linewidth=0, zorder=-1)
     for place, surrogate in enumerate(shown):
-        cosine = rows.loc[rows["surrogate"] == surrogate, "cosine"].dropna().to_numpy(dtype=float)
+        mine = rows[(rows["surrogate"] == surrogate) & rows["cosine"].notna()]
+        cosine = mine["cosine"].to_numpy(dtype=float)
         style = look.style(surrogate)
         if not len(cosine):
             panel.text(0, place, "undefined", ha="center", va="center", color=look.MUTED, fontsize=look.SMALLEST)
@@ -108,9 +114,10 @@ def _panel(panel: Axes, rows: pd.DataFrame, shown: list[str]) -> None:
         panel.hlines(line, first, third, color=style.colour, linewidth=1.8, zorder=3)
         panel.plot([median], [line], marker=style.marker, color=style.colour, markeredgecolor="white", zorder=4)
         panel.lines[-1].set_markeredgewidth(0.3)
-        negative = int((cosine < 0).sum())
+        negative = float((cosine < 0).mean())
         if negative:
-            _, half = wilson(negative, len(cosine))
-            words = f"{100 * negative / len(cosine):.0f} ± {100 * half:.0f}%"
+            # Seeds and draws see the same samples: they do not make more of them.
+            low, high = wilson(negative, mine["sample"].nunique())
+            words = f"{100 * negative:.0f}% ({100 * low:.0f}–{100 * high:.0f})"
             panel.text(-0.97, place - 0.05, words, ha="left", va="center", fontsize=look.SMALLEST, color=look.ALARM)
     panel.tick_params(axis="y", length=0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ... import look, tables
+from ...marks import spread
 
 NAME, TITLE = "signs", "Sign agreement"
 TABLE, ONE_RUN = "deviations", True
@@ -18,17 +20,18 @@ _COLOURS = {"kept": "#56b4e9", "flipped": "#d55e00", "vanished": "#cfcfcf", "app
 
 
 def shares_of(table: pd.DataFrame) -> pd.DataFrame:
-    """Each outcome's share of the entries that are not zero in both gradients, in percent, row by row of the table; NaN
-    where there is none."""
+    """Each outcome's share of the entries that are non-zero in at least one of the two gradients, in percent, row by
+    row of the table; NaN where there is none."""
     counts = table[list(OUTCOMES)].astype(float)
     return counts[list(OUTCOMES)].div(counts.sum(axis=1).replace(0, float("nan")), axis=0) * 100
 
 
 def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Figure:
     """What becomes of the signs of the gradient's entries in each layer: kept, flipped, vanished (zero only in the
-    surrogate gradient) or appeared (zero only in the exact one). Shares of the entries that are not zero in both, means
-    over stages, seeds and draws; the black line is the full range of the kept share over these. A layer in which no
-    surrogate changes a sign is named instead of drawn.
+    surrogate gradient) or appeared (zero only in the reference). Shares of the entries that are non-zero in at least
+    one of the two, means over stages, seeds and draws; the black line is the full range of the kept share over these.
+    An outcome that occurs nowhere is not in the legend, and a layer in which no surrogate changes a sign is named
+    instead of drawn.
 
     Args:
         table: a measurement of one network trained in one way, with the columns of `COLUMNS`.
@@ -78,6 +81,20 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
         panels[0, 0].set_ylim(len(shown) - 0.5, -0.5)
         note = f"; not drawn, every sign kept: {', '.join(kept)}" if kept and drawn is not layers else ""
         figure.supxlabel(f"share of the entries (%){note}", fontsize=7)
-        handles = [Patch(facecolor=_COLOURS[outcome], label=outcome) for outcome in OUTCOMES]
+        found = {outcome for rows in drawn.values() for outcome in OUTCOMES if (rows[outcome] > 0).any()}
+        handles = [Patch(facecolor=_COLOURS[outcome], label=outcome) for outcome in OUTCOMES if outcome in found]
         look.legend(figure, handles)
     return figure
+
+
+def said(table: pd.DataFrame) -> str:
+    """How many runs, where the most signs flip, and which outcomes occur nowhere."""
+    rows = tables.layers(table)
+    flipped = shares_of(rows)["flipped"].groupby([rows["surrogate"], rows["depth"]]).mean().dropna()
+    worst: Any = flipped.idxmax() if len(flipped) else None
+    most = "No sign flips."
+    if worst is not None and flipped[worst] > 0:
+        most = f"The largest flipped share: {flipped[worst]:.1f}%, {look.words(worst[0])} in layer {worst[1]}."
+    absent = [outcome for outcome in OUTCOMES[2:] if not (rows[outcome] > 0).any()]
+    nowhere = f" No entry {' or '.join(absent)}." if absent else ""
+    return f"{spread.runs(table)}. {most}{nowhere}"
