@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,26 @@ MEANING = {
 """What the columns mean that several figures read."""
 
 
+RANGES: dict[str, tuple[float, float]] = {
+    "depth": (0, math.inf),
+    "step": (0, math.inf),
+    "epoch": (0, math.inf),
+    "loss": (-math.inf, math.inf),
+    "accuracy": (0, 1),
+    "final_accuracy": (0, 1),
+    "angle_degrees": (0, 180),
+    "log10_magnitude_ratio": (-math.inf, math.inf),
+    **dict.fromkeys(("kept", "flipped", "vanished", "appeared"), (0, math.inf)),
+    **dict.fromkeys(("cosine", "alignment", "predicted_cosine"), (-1, 1)),
+    **dict.fromkeys(("certified", "attacked"), (1, math.inf)),
+    "kappa": (0, math.inf),
+}
+"""Columns that hold numbers, and between what."""
+
+_ROUNDING = 1e-6
+"""How far a number may lie outside by rounding."""
+
+
 def columns(*names: str, **own: str) -> dict[str, str]:
     """A figure's columns with their meaning: those of `MEANING` by name, the figure's own with their words."""
     return {name: MEANING[name] for name in names} | own
@@ -57,7 +78,7 @@ def require(table: pd.DataFrame, columns: Iterable[str], *, figure: str, unknown
         unknown: those of the columns that may be without any value.
 
     Raises:
-        Refused: a column is missing, or the table has no row.
+        Refused: a column is missing, the table has no row, or a value is no number or one that cannot be (`RANGES`).
     """
     empty = [column for column in table.columns if len(table) and table[column].isna().all()]
     held = [column for column in table.columns if column not in empty or column in unknown]
@@ -71,6 +92,28 @@ def require(table: pd.DataFrame, columns: Iterable[str], *, figure: str, unknown
         )
     if table.empty:
         raise Refused(f"the figure {figure!r} has nothing to draw: the table has no rows.")
+    for column in columns:
+        if column in RANGES:
+            _numbers(table[column], figure)
+
+
+def _numbers(column: pd.Series, figure: str) -> None:
+    """Refuse text among numbers, and numbers outside of their range, by the first one."""
+    values = pd.to_numeric(column, errors="coerce").astype(float)
+    low, high = RANGES[str(column.name)]
+    texts = column[values.isna() & column.notna()]
+    outside = column[(values < low - _ROUNDING) | (values > high + _ROUNDING)]
+    if len(texts):
+        raise Refused(
+            f"the figure {figure!r} needs numbers in the column {column.name}; in row {texts.index[0]} there is "
+            f"{texts.iloc[0]!r}. What is undefined is a missing value."
+        )
+    if len(outside):
+        between = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
+        raise Refused(
+            f"the figure {figure!r} needs {between} in the column {column.name}; in row {outside.index[0]} there is "
+            f"{outside.iloc[0]:g}."
+        )
 
 
 def select(table: pd.DataFrame, *, figure: str, **wanted: Any) -> pd.DataFrame:
@@ -85,13 +128,16 @@ def select(table: pd.DataFrame, *, figure: str, **wanted: Any) -> pd.DataFrame:
         if values is not None
     }
     require(table, asked, figure=figure)
+    labels = _labels(table) if "layer" in asked else {}
     for column, values in asked.items():
         known = table[column].unique().tolist()
+        if column == "layer":  # a layer may be named as the figures name it
+            asked[column] = values = [value if value in known else labels.get(value, value) for value in values]
         for value in values:
             if value not in known:
-                raise Refused(
-                    f"the figure {figure!r} has no {column} {value!r} to draw: {near(str(value), map(str, known))}."
-                )
+                shown = {path: f"{path} ({label})" for label, path in labels.items()} if column == "layer" else {}
+                hint = near(str(value), [shown.get(each, str(each)) for each in known])
+                raise Refused(f"the figure {figure!r} has no {column} {value!r} to draw; {hint[:1].lower()}{hint[1:]}.")
     kept = table
     for column, values in asked.items():
         kept = kept[kept[column].isin(values)]
@@ -99,6 +145,16 @@ def select(table: pd.DataFrame, *, figure: str, **wanted: Any) -> pd.DataFrame:
         words = ", ".join(f"{column} in {values}" for column, values in asked.items())
         raise Refused(f"the figure {figure!r} has nothing to draw: no row has {words} together.")
     return kept
+
+
+def _labels(table: pd.DataFrame) -> dict[str, str]:
+    """The paths of a table's layers by their labels in the figures, where no two have the same one."""
+    if "depth" not in table.columns:
+        return {}
+    pairs = table[["depth", "layer"]].dropna().drop_duplicates()
+    known = [(layer(int(depth), str(path)), str(path)) for depth, path in pairs.itertuples(index=False)]
+    names = [label for label, _ in known]
+    return {label: path for label, path in known if names.count(label) == 1}
 
 
 def one_run(table: pd.DataFrame, *, figure: str) -> None:

@@ -203,7 +203,7 @@ def test_figures_are_drawn_from_a_report(run, report, tmp_path):
     assert (code, err) == (2, "downslope: --format jpg: figures are written as png, svg, pdf, tex.\n")
     code, _, err = run("figures", "ranking", "--data", folder, "--out", tmp_path, "--surrogate", "trinagle")
     assert code == 2
-    assert "no surrogate 'trinagle' to draw: did you mean 'triangle'" in err
+    assert "no surrogate 'trinagle' to draw; did you mean 'triangle'" in err
 
 
 @pytest.mark.parametrize(

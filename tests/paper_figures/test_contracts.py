@@ -83,7 +83,7 @@ def test_a_further_table_with_a_missing_column_is_refused(name, held):
 
 @pytest.mark.parametrize("name", [name for name, drawer in FIGURES.items() if "surrogate" in drawer.COLUMNS])
 def test_a_surrogate_that_is_not_there_is_named(name, held):
-    with pytest.raises(Refused, match=rf"the figure '{name}' has no surrogate 'trinagle' to draw: "):
+    with pytest.raises(Refused, match=rf"the figure '{name}' has no surrogate 'trinagle' to draw; "):
         list(drawing.drawn(name, held, surrogates=["trinagle"]))
 
 
@@ -94,10 +94,39 @@ def test_layers_and_stages_select(held):
     (measured,) = [line for line in panel.get_lines() if line.get_label() == "measured"]
     wanted = held["deviations"].query("surrogate == 'triangle' and layer == '0' and stage == 'end'")["angle_degrees"]
     assert measured.get_ydata().tolist() == pytest.approx([wanted.mean()])
-    with pytest.raises(Refused, match="has no layer '7' to draw: Known: 0, 2"):
+    with pytest.raises(Refused, match=r"has no layer '7' to draw; known: 0 \(layer 1\), 2 \(layer 2\)"):
         list(drawing.drawn("angle-depth", held, layers=["7"]))
     with pytest.raises(Refused, match="has no stage 'begin' to draw"):
         list(drawing.drawn("angle-depth", held, stages=["begin"]))
+
+
+def test_a_layer_may_be_named_as_the_figure_names_it(held):
+    by_path, by_label = (
+        list(drawing.drawn("angle-depth", held, layers=[name], surrogates=["triangle"])) for name in ("2", "layer 2")
+    )
+    assert by_path[0].svg == by_label[0].svg
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("angle_degrees", "abc", r"needs numbers in the column angle_degrees; in row 3 there is 'abc'"),
+        ("depth", "first", r"needs numbers in the column depth; in row 3 there is 'first'"),
+        ("angle_degrees", -10.0, r"needs 0 to 180 in the column angle_degrees; in row 3 there is -10\."),
+        ("angle_degrees", 250.0, r"needs 0 to 180 in the column angle_degrees; in row 3 there is 250\."),
+        ("depth", -1, r"needs 0 or more in the column depth; in row 3 there is -1\."),
+    ],
+)
+def test_text_and_impossible_numbers_are_named_with_their_row(column, value, reason, held):
+    table = held["deviations"].reset_index(drop=True).astype({column: object})
+    table.loc[3, column] = value
+    with pytest.raises(Refused, match=f"the figure 'angle-depth' {reason}"):
+        FIGURES["angle-depth"].draw(table)
+
+
+def test_rounding_is_no_impossible_number(held):
+    table = held["samples"].assign(cosine=held["samples"]["cosine"].fillna(1.0).clip(0.5, 1) + 2e-16)
+    assert FIGURES["per-sample"].draw(table[table["cosine"].notna()]).axes
 
 
 def test_a_selection_of_no_use_is_refused(held, tmp_path):

@@ -177,7 +177,7 @@ def test_an_empty_table_is_refused(name, tables):
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "training"])
 def test_a_selection_that_is_not_there_is_named(name, tables):
-    with pytest.raises(Refused, match="no surrogate 'trinagle' to draw: did you mean 'triangle'"):
+    with pytest.raises(Refused, match="no surrogate 'trinagle' to draw; did you mean 'triangle'"):
         FIGURES[name].draw(tables[name], surrogates=["trinagle"])
 
 
