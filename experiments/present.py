@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from ..analysis.gradients.given.shown import sheets, undefined
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -16,20 +18,30 @@ if TYPE_CHECKING:
 
 
 def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table | Text]:
-    """A table a stage: a row a surrogate, a column a layer, in each cell the angle in degrees, the median over seeds
-    and draws, "-" where every one is undefined; then why."""
+    """A table a stage: a row a surrogate, a column a layer, headed by its depth, in each cell the angle in degrees, the
+    median over seeds and draws, "-" where every one is undefined; then why. Of finite differences the loss's slope."""
+    slopes = deviations["angle_degrees"].isna().all() and deviations["directional_derivative"].notna().any()
+    number, what = (
+        ("directional_derivative", "slope of the loss along the step")
+        if slopes
+        else ("angle_degrees", "angle in degrees")
+    )
     depths = deviations.groupby("layer")["depth"].first()
     layers = sorted(depths.index, key=lambda layer: (depths[layer] == 0, depths[layer]))
-    medians = deviations.groupby(["stage", "surrogate", "layer"])["angle_degrees"].median()
-    for stage in deviations["stage"].unique():
-        table = Table("surrogate", title=f"{title}: angle in degrees, {stage}")
-        for layer in layers:
-            table.add_column(layer if layer == "whole" else f"layer {depths[layer]}", justify="right")
-        for surrogate in deviations["surrogate"].unique():
-            table.add_row(surrogate, *(_shown(medians.get((stage, surrogate, layer))) for layer in layers))
-        yield table
-    for reason, times in deviations[deviations["angle_degrees"].isna()]["reason"].value_counts(sort=False).items():
-        yield Text(f"{times} of {len(deviations)} rows undefined: {reason}")
+    names = list(deviations["surrogate"].unique())
+    singly = deviations["sample"] != "batch"
+    for whose, rows in (("", deviations[~singly]), (", samples singly", deviations[singly])):
+        medians = rows.groupby(["stage", "surrogate", "layer"])[number].median()
+        for stage in rows["stage"].unique():
+            columns = {
+                layer if layer == "whole" else str(depths[layer]): [
+                    _shown(medians.get((stage, name, layer)), slopes=slopes) for name in names
+                ]
+                for layer in layers
+            }
+            yield from sheets("surrogate", names, columns, f"{title}: {what}, {stage}{whose}")
+    reasons = deviations[deviations["angle_degrees"].isna()]["reason"].value_counts(sort=False)
+    yield from undefined(dict(reasons), len(deviations))
 
 
 def weights(stored: Iterable[Stored]) -> Table:
@@ -41,5 +53,7 @@ def weights(stored: Iterable[Stored]) -> Table:
     return table
 
 
-def _shown(angle: float | None) -> str:
-    return "-" if angle is None or math.isnan(angle) else f"{angle:.1f}"
+def _shown(number: float | None, *, slopes: bool) -> str:
+    if number is None or math.isnan(number):
+        return "-"
+    return f"{number:.3g}" if slopes else f"{number:.1f}"

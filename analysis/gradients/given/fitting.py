@@ -103,7 +103,7 @@ def tried(model: nn.Module, loss: Loss, batch: Batch) -> None:
     fitted = lambda: f"; the output is {described(output)}, y is {described(targets)}"  # noqa: E731
     judged = own("--loss, --data:", "loss(model(x), y)", fitted)
     with judged, untouched(model, list(model.parameters()), 0), torch.no_grad():
-        scalar(loss(output, targets), "--loss")
+        scalar(loss(output, targets))
 
 
 def described(value: Any) -> str:

@@ -35,13 +35,19 @@ def reworded(message: str) -> str:
     '--model: it runs no activation.'
     >>> reworded("measure(reference='smoothed'): too many units.")
     '--reference smoothed: too many units.'
+    >>> reworded("use reference='smoothed', 'expected' or 'finite-difference'")
+    'use --reference smoothed, expected or finite-difference'
     """
-    head = re.match(r"(?:\w+\()?(\w+)=('[^']*'|\.\.\.)\)?: ", message)
+    head = re.match(r"(?:\w*\()?(\w+)=('[^']*'|\.\.\.)\)?: ", message)
     if head is not None and head[1] in OPTIONS:
         value = "" if head[2] == "..." else f" {head[2][1:-1]}"
         message = f"{OPTIONS[head[1]]}{value}: {message[head.end() :]}"
-    message = re.sub(r"\breference='([^']*)'", r"--reference \1", message)
+    message = re.sub(r"\breference='[^']*'(?:(?:, | or )'[^']*')*", _listed, message)
     return message.replace("activations=[ItsClass]", "--activation FILE.py:ItsClass")
+
+
+def _listed(names: re.Match[str]) -> str:
+    return names[0].replace("reference=", "--reference ").replace("'", "")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ What the user named is shown as `Text`: in a plain string rich would take ``:fac
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from ..streaming import stream
 from ..table import as_json
-from .streaming import stream
+from .shown import sheets, undefined
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BATCH, SAMPLE = "batch", "sample"
 """What a row is of: a whole batch, as the column ``sample`` has it, or one of its samples."""
+
+ANGLE, SLOPE = "mean_angle_degrees", "mean_directional_derivative"
+_WHAT = {ANGLE: "angle in degrees", SLOPE: "slope of the loss along minus the gradient"}
+"""What is shown: the first of these that there is; a finite difference has a slope and no angle."""
 
 
 @dataclass
@@ -53,12 +58,14 @@ class Summary:
         for reason, times in table[table["angle_degrees"].isna()]["reason"].value_counts().items():
             self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + int(times)
         kind = table["sample"].where(table["sample"] == BATCH, SAMPLE).rename("of")
-        for key, angles in table.groupby([kind, "surrogate", "layer", "depth"], sort=False)["angle_degrees"]:
-            defined = angles.dropna()
-            held = self._sums.setdefault(key, [0.0, 0, 0])
-            held[0] += float(defined.sum())
-            held[1] += len(defined)
-            held[2] += len(angles) - len(defined)
+        for key, rows in table.groupby([kind, "surrogate", "layer", "depth"], sort=False):
+            angles, slopes = (rows[name].dropna() for name in ("angle_degrees", "directional_derivative"))
+            held = self._sums.setdefault(key, [0.0, 0, 0, 0.0, 0])
+            held[0] += float(angles.sum())
+            held[1] += len(angles)
+            held[2] += len(rows) - len(angles)
+            held[3] += float(slopes.sum())
+            held[4] += len(slopes)
 
     def kept(self) -> pd.DataFrame:
         """The tables that were kept, as one."""
@@ -79,23 +86,26 @@ class Summary:
         return json.dumps({"provenance": self.provenance} | said, indent=2, allow_nan=False)
 
     def records(self) -> list[dict[str, Any]]:
-        """The means: of what (batch or sample), surrogate, layer, depth, ``mean_angle_degrees`` (``None`` where all are
-        undefined), and how many angles were ``defined`` and ``undefined``."""
+        """The means: of what (batch or sample), surrogate, layer, depth, ``mean_angle_degrees`` and
+        ``mean_directional_derivative`` (``None`` where all are undefined), and how many angles
+        were ``defined`` and ``undefined``."""
         return [
             {
                 "of": of,
                 "surrogate": surrogate,
                 "layer": layer,
                 "depth": int(depth),
-                "mean_angle_degrees": total / defined if defined else None,
+                ANGLE: total / defined if defined else None,
+                SLOPE: slope / slopes if slopes else None,
                 "defined": defined,
                 "undefined": undefined,
             }
-            for (of, surrogate, layer, depth), (total, defined, undefined) in self._sums.items()
+            for (of, surrogate, layer, depth), (total, defined, undefined, slope, slopes) in self._sums.items()
         ]
 
     def shown(self, title: str) -> list[Table | Text]:
-        """A row a surrogate, a column a layer, in each cell the mean angle, "-" where every one is undefined; remarks.
+        """A row a surrogate, a column a layer, in each cell the mean angle (of finite differences the mean slope), "-"
+        where every one is undefined; then remarks.
 
         A remark is why angles are undefined, what the model's mode does to the measurement, or what was not untied.
         """
@@ -103,22 +113,31 @@ class Summary:
         parts: list[Table | Text] = []
         for of in dict.fromkeys(each["of"] for each in self.records()):
             whose = "mean" if of == BATCH else "mean of the samples taken singly"
-            parts += [Text(f"{title}: angle in degrees, {whose} {over}"), self._table(of)]
-        undefined = [f"{times} of {self.rows} rows undefined: {reason}" for reason, times in self.reasons.items()]
-        unreached = [f"not untied: {each}" for each in self.provenance.get("unreached", ())]
-        return parts + [Text(each) for each in (*undefined, *self.provenance.get("remarks", ()), *unreached)]
+            mean = next((each for each in _WHAT if self._known(of, each)), ANGLE)
+            parts += [Text(f"{title}: {_WHAT[mean]}, {whose} {over}"), *self._tables(of, mean)]
+        remarked = (*self.provenance.get("remarks", ()), *(f"not untied: {each}" for each in self._unreached()))
+        return [*parts, *undefined(self.reasons, self.rows), *(Text(each) for each in remarked)]
 
-    def _table(self, of: str) -> Table:
+    def _known(self, of: str, mean: str) -> bool:
+        return any(each[mean] is not None for each in self.records() if each["of"] == of)
+
+    def _unreached(self) -> Iterable[str]:
+        found: Iterable[str] = self.provenance.get("unreached", ())
+        return found
+
+    def _tables(self, of: str, mean: str) -> Iterator[Table]:
         records = [each for each in self.records() if each["of"] == of]
         layers = sorted({(each["depth"], each["layer"]) for each in records}, key=lambda each: (each[0] == 0, each))
-        cells = {(each["surrogate"], each["depth"], each["layer"]): each["mean_angle_degrees"] for each in records}
-        table = Table("surrogate")
-        for depth, layer in layers:
-            table.add_column(Text(layer if depth == 0 else f"{depth} {layer}"), justify="right")
-        for surrogate in dict.fromkeys(each["surrogate"] for each in records):
-            found = (cells.get((surrogate, *each)) for each in layers)
-            table.add_row(surrogate, *("-" if angle is None else f"{angle:.1f}" for angle in found))
-        return table
+        cells = {(each["surrogate"], each["depth"], each["layer"]): each[mean] for each in records}
+        names = list(dict.fromkeys(each["surrogate"] for each in records))
+        shown = "{:.1f}" if mean == ANGLE else "{:.3g}"
+        columns = {
+            layer if depth == 0 else f"{depth} {layer}": [
+                "-" if (found := cells.get((name, depth, layer))) is None else shown.format(found) for name in names
+            ]
+            for depth, layer in layers
+        }
+        return sheets("surrogate", names, columns)
 
 
 def through(tables: Iterable[pd.DataFrame], out: Path | None = None, *, keep: bool = False) -> Summary:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import nn
 
 from ...errors import Refused
 from ..measurement import measure
+from ..streaming import stream
 from ..table import provenance
 from .choice import Given, surrogates
 from .setting import Loss
@@ -33,6 +36,10 @@ class Measuring:
         batch: ``(x, y)`` to measure on, the same at every step, so that the rows differ by the parameters alone.
         surrogates: as in `measure`.
         at: after how many steps to measure; 0 is before the first, on entering the block.
+        out: a Parquet file that each step's rows go to as they are measured, instead of being held in memory; it
+            appears, whole, when the block is left without an exception, and `downslope.analysis.gradients.table.read`
+            reads it. Its provenance is that of the first step, with
+            ``at`` as ``"steps"``, and a further column ``loss`` holds the loss at each.
         options: the other arguments of `measure` (``draws``, ``seed``, ``reference``, ``network``, ``stage``, ...).
 
     Raises:
@@ -60,15 +67,19 @@ class Measuring:
         surrogates: Given,
         *,
         at: Iterable[int],
+        out: str | Path | None = None,
         **options: Any,
     ) -> None:
         self._given = (model, loss, batch, _chosen(surrogates))
         self._at = _steps(at)
         if unknown := options.keys() - _OPTIONS:
             raise Refused(
-                f"Measuring({', '.join(sorted(unknown))}=...): known options are {', '.join(sorted(_OPTIONS))}."
+                f"Measuring({', '.join(sorted(unknown))}=...): known options are out, {', '.join(sorted(_OPTIONS))}."
             )
         self._options = options
+        self._out = None if out is None else Path(out)
+        self._block = ExitStack()
+        self._add: Callable[[pd.DataFrame], None] | None = None
         self._taken = 0
         self._tables: list[pd.DataFrame] = []
         self._measuring = 0.0
@@ -79,11 +90,16 @@ class Measuring:
         if self._began is not None:
             raise Refused("Measuring: this block was entered before; make a new one with Measuring(...).")
         self._began = self._now()
-        self._measure()
+        with ExitStack() as block:
+            if self._out is not None:
+                self._add = block.enter_context(stream(self._out, "Measuring(out='{}')"))
+            self._measure()
+            self._block = block.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._ended = self._now()
+        self._block.__exit__(*error)
 
     def step(self) -> None:
         """One step of the optimiser has been taken: measures if this one is among those chosen.
@@ -115,10 +131,15 @@ class Measuring:
         ``seconds_measuring`` and ``seconds_training``.
 
         Raises:
-            Refused: nothing has been measured yet.
+            Refused: nothing has been measured yet, or the rows are in a file.
         """
         import pandas as pd
 
+        if self._out is not None:
+            raise Refused(
+                f"Measuring.table: the rows go to out={str(self._out)!r}; after the block, read them with "
+                f"downslope.analysis.gradients.table.read."
+            )
         if not self._tables:
             raise Refused(
                 f"Measuring.table: {self._taken} steps were taken and at={sorted(self._at)}: nothing was measured yet. "
@@ -155,7 +176,13 @@ class Measuring:
             snapshot = copy.deepcopy(model)
         except (RuntimeError, TypeError) as error:
             raise Refused(f"Measuring(model=...): it cannot be copied (copy.deepcopy): {error}") from error
-        self._tables.append(measure(snapshot, loss, batch, chosen, step=self._taken, **self._options))
+        table = measure(snapshot, loss, batch, chosen, step=self._taken, **self._options)
+        if self._add is None:
+            self._tables.append(table)
+        else:
+            table["loss"] = table.attrs.pop("loss")  # the file has one provenance for every step
+            table.attrs["steps"] = sorted(self._at)
+            self._add(table)
         self._measuring += self._now() - began
 
     def _now(self) -> float:

@@ -100,6 +100,35 @@ def test_the_cost_is_stated_and_the_table_is_written(tmp_path: Path) -> None:
     assert again.attrs == table.attrs
 
 
+def test_the_rows_stream_to_a_file_that_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "steps.parquet"
+    held = train(network(), None, watched).table
+
+    def streamed(model: nn.Module) -> Measuring:
+        options = {"draws": 2, "seed": 3, "out": path}
+        return Measuring(model, F.cross_entropy, (X, Y), ["constant", "full_jam"], at=[0, 2, 5, 50], **options)
+
+    observed = train(network(), None, streamed)
+    rows = read(path)
+    losses = rows.groupby("step", sort=False)["loss"].unique()
+    assert [each.tolist() for each in losses] == [[loss] for loss in held.attrs["loss"]]
+    pd.testing.assert_frame_equal(rows.drop(columns="loss"), held, check_exact=True)
+    assert rows.attrs["steps"] == [0, 2, 5, 50]
+    assert not observed._tables  # nothing is held
+    with pytest.raises(Refused, match=r"out='.*steps.parquet'; after the block, read them"):
+        _ = observed.table
+    with pytest.raises(KeyError), streamed(network()):
+        raise KeyError
+    pd.testing.assert_frame_equal(read(path), rows)  # what breaks off leaves the old file
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_cannot_be_written_is_refused_on_entering(tmp_path: Path) -> None:
+    observed = Measuring(network(), F.cross_entropy, (X, Y), "constant", at=[0], out=tmp_path / "no" / "s.parquet")
+    with pytest.raises(Refused, match=r"Measuring\(out=.*: cannot write there"), observed:
+        pass
+
+
 def test_the_clock_counts_measuring_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(1000))
     monkeypatch.setattr(Measuring, "_now", lambda self: float(next(ticks)))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from downslope.__main__ import app
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients import given, table
-from downslope.analysis.gradients.given import fitting, loading, measuring
+from downslope.analysis.gradients.given import fitting, loading, measuring, shown
 from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
@@ -297,8 +297,11 @@ def test_weights_that_share_their_memory_fit_without_the_copy(mine):
         ({"--data": "{mine}:triple"}, "batch 0: --data: a batch is a tuple, not a pair"),
         ({"--data": "{mine}:ending"}, "--data .*: it raised OSError: the disk was unplugged"),
         ({"--loss": "cross-entropi"}, "--loss cross-entropi.*did you mean 'cross-entropy'"),
-        ({"--loss": "{mine}:each"}, r"--loss.*a tensor of shape \(6,\), and only a scalar has a gradient"),
-        ({"--loss": "{mine}:endless"}, "--loss.*the loss is inf"),
+        (
+            {"--loss": "{mine}:each"},
+            r"^batch 0: --loss: loss\(model\(x\), y\) returned a tensor of shape \(6,\), and only a scalar has",
+        ),
+        ({"--loss": "{mine}:endless"}, "^batch 0: --loss: the loss is inf"),
         ({"--loss": "{mine}:exhausted"}, "batch 0: it does not fit into memory .*give smaller batches, or --samples"),
         (
             {"--model": "{mine}:single", "--data": "{mine}:column", "--loss": "mean-squared-error"},
@@ -457,3 +460,19 @@ def test_the_same_angles_on_a_gpu(mine):
     assert there["provenance"]["device"].startswith("cuda")
     for row, other in zip(here["rows"], there["rows"], strict=True):
         assert other["cosine"] == pytest.approx(row["cosine"], abs=1e-5)
+
+
+def test_finite_differences_show_their_slopes(mine):
+    arguments = ("--model", f"{mine}:factory", "--data", f"{mine}:batches", "--surrogate", "constant")
+    arguments += ("--reference", "finite-difference")
+    rows = json.loads(run(*arguments, "--json").stdout)["rows"]
+    slopes = [row["directional_derivative"] for row in rows if row["layer"] == "0"]
+    printed = run(*arguments, env={"COLUMNS": "300"}).stdout
+    assert "slope of the loss along minus the gradient" in printed
+    assert f"{sum(slopes) / len(slopes):.3g}" in next(line for line in printed.splitlines() if "constant" in line)
+
+
+def test_reasons_that_differ_in_a_percentage_are_one_and_name_options():
+    reasons = {f"noise is {n}% of it; use reference='exact' or 'smoothed'": n // 31 for n in (62, 93)}
+    (said,) = shown.undefined(reasons, 9)
+    assert str(said) == "5 of 9 rows undefined: noise is 62% to 93% of it; use --reference exact or smoothed"

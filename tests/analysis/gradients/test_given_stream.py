@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from downslope.analysis import files
 from downslope.analysis.errors import Refused
-from downslope.analysis.gradients import table
-from downslope.analysis.gradients.given import measuring, streaming, summary
+from downslope.analysis.gradients import streaming, table
+from downslope.analysis.gradients.given import measuring, summary
 from torch import nn
 
 ROWS = 12
@@ -33,6 +33,7 @@ def tables(count, made=None):
                 "batch": number,
                 "sample": "batch",
                 "angle_degrees": angles,
+                "directional_derivative": [-angle for angle in angles],
                 "reason": ["", "why"] * (ROWS // 2),
             }
         )
@@ -123,6 +124,7 @@ def test_the_summary_is_the_mean_over_what_is_defined():
     for record in found.records():
         angles = rows[rows["layer"] == record["layer"]]["angle_degrees"]
         assert record["mean_angle_degrees"] == pytest.approx(angles.mean(), rel=1e-12)
+        assert record["mean_directional_derivative"] == pytest.approx(-angles.mean(), rel=1e-12)
         assert (record["defined"], record["undefined"]) == (angles.count(), angles.isna().sum())
     assert (found.rows, found.batches) == (7 * ROWS, 7)
     assert sum(record["undefined"] for record in found.records()) == 7

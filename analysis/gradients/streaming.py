@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Refused
-from ...files import whole
-from ..table import KEY
+from ..errors import Refused
+from ..files import whole
+from .table import KEY
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +20,11 @@ GROUP = 10_000
 
 
 @contextmanager
-def stream(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+def stream(path: Path, said: str = "--out {}") -> Iterator[Callable[[pd.DataFrame], None]]:
     """A file of tables like those of `measure`, all with the columns of the first, whose ``attrs`` are its provenance.
 
-    What the block gets is called with each table. `downslope.analysis.gradients.table.read` reads the file.
+    What the block gets is called with each table. `downslope.analysis.gradients.table.read` reads the file. ``said`` is
+    how a message names the path.
 
     Raises:
         Refused: the place cannot be written, or the block gave no table.
@@ -61,7 +62,7 @@ def stream(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
             try:
                 yield add
                 if writer is None:
-                    raise Refused(f"--out {path}: nothing was measured, so there is nothing to write.")
+                    raise Refused(f"{said.format(path)}: nothing was measured, so there is nothing to write.")
                 flush()
             except BaseException:
                 with suppress(OSError):  # a disk that is full has been told of already
@@ -70,4 +71,4 @@ def stream(path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
                 raise
             writer.close()
     except OSError as error:
-        raise Refused(f"--out {path}: cannot write there: {error.strerror or error}.") from error
+        raise Refused(f"{said.format(path)}: cannot write there: {error.strerror or error}.") from error
