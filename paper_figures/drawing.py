@@ -258,6 +258,8 @@ def selected(
         Refused: as `tables.select`.
     """
     chosen = {column: values for column, values in asked.items() if values is not None and column in table.columns}
+    if "surrogate" not in table.columns and {"trained", "rule"} & set(table.columns) and asked.get("surrogate"):
+        table = tables.trained_by(table, asked["surrogate"] or (), figure=figure)
     if control is not None and "surrogate" in chosen:
         chosen["surrogate"] = [*chosen["surrogate"], control]
     elif control is None and "surrogate" in table.columns and "surrogate" not in chosen:

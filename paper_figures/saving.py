@@ -107,6 +107,8 @@ def _values(name: str, column: str, at_hand: drawing.Stored) -> Iterator[Any]:
     for table in wanted:
         if table in at_hand:
             yield from at_hand[table][column].unique() if column in at_hand[table].columns else ()
+            if column == "surrogate" and "trained" in at_hand[table].columns and column not in at_hand[table].columns:
+                yield from at_hand[table]["trained"].unique()
         elif drawer is not None and column == "surrogate" and column in drawer.COLUMNS and hasattr(drawer, "made"):
             yield from tables.catalogue()
 
@@ -133,7 +135,8 @@ def _columns(name: str, at_hand: drawing.Stored) -> set[str]:
         return set(at_hand[drawing.TABLES[name]].columns) if drawing.TABLES[name] in at_hand else set()
     drawer = drawing.figures()[name]
     wanted = [drawer.TABLE, *getattr(drawer, "MORE", {})]
-    return {*drawer.COLUMNS, *(column for table in wanted if table in at_hand for column in at_hand[table].columns)}
+    found = {*drawer.COLUMNS, *(column for table in wanted if table in at_hand for column in at_hand[table].columns)}
+    return found | {"surrogate"} if "trained" in found else found  # one that trained is one, too
 
 
 def _tex_tables(

@@ -147,6 +147,21 @@ def select(table: pd.DataFrame, *, figure: str, **wanted: Any) -> pd.DataFrame:
     return kept
 
 
+def trained_by(table: pd.DataFrame, surrogates: Sequence[str], *, figure: str) -> pd.DataFrame:
+    """The rows of runs that one of these trained, and of the tied ones beside them; a rule's parameters do not count.
+
+    Raises:
+        Refused: none was trained by one of them.
+    """
+    column = "rule" if "rule" in table.columns else "trained"
+    rules = table[column].astype(str).str.split("(").str[0]
+    known = sorted(set(rules))
+    for name in surrogates:
+        if name not in known:
+            raise Refused(f"the figure {figure!r} has no run trained by {name!r} to draw; {near(name, known)}.")
+    return table[rules.isin([*surrogates, "tied"])]
+
+
 def _labels(table: pd.DataFrame) -> dict[str, str]:
     """The paths of a table's layers by their labels in the figures, where no two have the same one."""
     if "depth" not in table.columns:

@@ -100,6 +100,19 @@ def test_layers_and_stages_select(held):
         list(drawing.drawn("angle-depth", held, stages=["begin"]))
 
 
+def test_training_is_selected_by_what_trained(held, tmp_path):
+    curves = pd.concat([held["curves"], held["curves"].query("trained == 'constant'").assign(trained="rectangle")])
+    tables = {"curves": curves, "grid": held["grid"]}
+    (drawn,) = drawing.drawn("training", tables, surrogates=["rectangle"])
+    shown = {line.get_label() for line in drawn.figure.axes[0].get_lines()}
+    assert shown == {"rectangle", "tied"}
+    grid = drawn.figure.axes[4]
+    assert {each.get_label() for each in grid.containers} == {"rectangle", "tied"}
+    with pytest.raises(Refused, match="the figure 'training' has no run trained by 'trinagle' to draw"):
+        list(drawing.drawn("training", tables, surrogates=["trinagle"]))
+    assert saving.save(["training"], tables, tmp_path, surrogates=["rectangle"], formats=["tex"])
+
+
 def test_a_layer_may_be_named_as_the_figure_names_it(held):
     by_path, by_label = (
         list(drawing.drawn("angle-depth", held, layers=[name], surrogates=["triangle"])) for name in ("2", "layer 2")
