@@ -15,6 +15,7 @@ from ..inputs import untouched
 from ..layers import layers, observe
 from ..measuring.choice import Given, count, seeded
 from ..measuring.choice import surrogates as chosen_from
+from ..measuring.remarks import remarks
 from ..measuring.setting import Loss, Setting
 from ..references.reference import flatness
 from ..references.steps import FLAT, below, marking, stepping
@@ -131,7 +132,8 @@ def comparison(
                 found, criterion, unreached = _through(setting, again, activations, chosen, draws, seed)
     return found, {
         "device": str(setting.parameters[0].device),
-        "training": model.training,
+        "training": any(module.training for module in model.modules()),
+        "remarks": remarks(model),
         "loss": criterion.value,
         "unreached": unreached,
         "reference": {"name": "exact"},
