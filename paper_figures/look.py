@@ -223,9 +223,22 @@ def latex_text(drawn: Figure, convert: Callable[[Figure], None]) -> Iterator[Non
             convert(drawn)
             yield
         except RuntimeError as error:
-            lines = str(error).splitlines()
-            why = next((line for line in lines if line.startswith("!")), lines[0]).lstrip("! ")
-            raise Refused(f"--latex-text: LaTeX could not set a text: {why}") from error
+            raise Refused(f"--latex-text: LaTeX could not set a text: {_complaint(str(error))}") from error
+
+
+def _complaint(log: str) -> str:
+    """The first error in a log of LaTeX, whole: TeX breaks its lines at 79 letters, in the middle of words.
+
+    >>> _complaint("This is pdfTeX\\n! Font " + 72 * "x" + "\\nyz not found.\\n<to be read again>")[-14:]
+    'xyz not found.'
+    """
+    lines = log.splitlines() or [""]
+    at = next((place for place, line in enumerate(lines) if line.startswith("!")), 0)
+    said = lines[at]
+    while len(lines[at]) >= 79 and at + 1 < len(lines):
+        at += 1
+        said += lines[at]
+    return said.lstrip("! ")
 
 
 def legend(drawn: Figure | SubFigure, handles: Sequence[Any]) -> None:

@@ -100,6 +100,19 @@ def test_layers_and_stages_select(held):
         list(drawing.drawn("angle-depth", held, stages=["begin"]))
 
 
+@pytest.mark.parametrize("name", ["angle-depth", "angles"])
+def test_a_surrogate_without_any_angle_is_written_as_undefined(name, held):
+    rows = held["deviations"].drop(columns="predicted_cosine")
+    blind = rows.assign(angle_degrees=rows["angle_degrees"].where(rows["surrogate"] != "triangle"))
+    said = {
+        panel.get_title(): {text.get_text() for text in panel.texts}
+        for panel in FIGURES[name].draw(blind).axes
+        if panel.get_title()
+    }
+    assert said["triangle"] == {"undefined"}
+    assert not said["constant"]
+
+
 def test_training_is_selected_by_what_trained(held, tmp_path):
     curves = pd.concat([held["curves"], held["curves"].query("trained == 'constant'").assign(trained="rectangle")])
     tables = {"curves": curves, "grid": held["grid"]}

@@ -145,6 +145,9 @@ def _measured(panel: Axes, rows: pd.DataFrame, surrogate: str, *, last: bool, be
         line = "-" if last else (0, (4, 2))
         words = "mean field" if last else "mean field, first stage"
         panel.plot(expected.index, expected, color=look.INK, linewidth=0.7, linestyle=line, label=words, zorder=4)
+    if not measured["n"].any():  # of a surrogate that has no angle anywhere a row of crosses would be all
+        panel.text(0.5, 0.5, "undefined", transform=panel.transAxes, ha="center", va="center", color=look.MUTED)
+        panel.texts[-1].set_fontsize(look.SMALLEST)
     crossed = rows.loc[rows["angle_degrees"].isna(), "depth"].unique()
     if len(crossed):
         panel.plot(crossed, [below] * len(crossed), color=style.colour, marker="x", linestyle="none", zorder=3)

@@ -51,6 +51,9 @@ def draw(table: pd.DataFrame, *, surrogates: Sequence[str] | None = None) -> Fig
             panel.axhline(90, color=look.ALARM, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
             for depth, of_layer in rows.groupby("depth"):
                 _line(panel, of_layer, stages, colours[depth], below=_UNDEFINED * end)
+            if rows["angle_degrees"].isna().all():
+                panel.text(0.5, 0.5, "undefined", transform=panel.transAxes, ha="center", va="center", color=look.MUTED)
+                panel.texts[-1].set_fontsize(look.SMALLEST)
             panel.set_title(look.words(shown[place]), fontsize=look.SMALLEST)
             panel.set(xlim=(-0.3, len(stages) - 0.7), ylim=(-0.08 * end, end), yticks=ticks)
             panel.set_xticks(range(len(stages)), look.initials(stages))
