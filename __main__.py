@@ -115,7 +115,9 @@ def measure(
     data: Annotated[str | None, typer.Option(metavar="FILE.py:BATCHES", help="(x, y) pairs, each measured.")] = None,
     loss: Annotated[str, typer.Option(help="Its name, or FILE.py:FUNCTION of (output, y).")] = "cross-entropy",
     activation: Annotated[list[str] | None, typer.Option(help="Which to untie: a name, or FILE.py:CLASS.")] = None,
-    samples: Annotated[int | None, typer.Option(min=1, help="Only the first so many of each batch.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many of each batch; 64 with --network.")
+    ] = None,
     batches: Annotated[int | None, typer.Option(min=1, help="Only the first so many batches.")] = None,
     per_sample: Annotated[bool, typer.Option("--per-sample", help="Rows for each sample, too.")] = False,
     training: Annotated[bool, typer.Option("--training", help="In training mode instead of evaluation.")] = False,
@@ -133,33 +135,33 @@ def measure(
 
     from .analysis.gradients import given, table
     from .analysis.surrogates.catalogue import SURROGATES
-    from .experiments import present, study
-    from .experiments.networks import network as entry
+    from .experiments import networks, present, study
 
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
-    given.check_measured(measured, reference)
-    unsaid = (None, None, None, "cross-entropy", None, None, None, False, False, "", "cpu")
+    given.check_measured(measured, reference, per_sample=per_sample)
+    unsaid = (None, None, None, "cross-entropy", None, None, False, "")
     if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
         what = given.What(measured, activation or (), draws, seeds, reference, stage, samples, batches, per_sample)
         typed = given.Typed(model, data, weights, loss, training, device)
         with _bars() as bar:
-            measuring = bar("measuring", batches and batches * len(seeds))
-            summary = given.run(typed, what, out, keep=as_json, progress=measuring)
+            told = bar("measuring", batches and batches * len(seeds))
+            summary = given.run(typed, what, out, keep=as_json, progress=told)
         print(summary.as_json(out)) if as_json else Console().print(*summary.shown(model), sep="\n")
-    elif (model, data, weights, loss, activation, samples, batches, per_sample, training, stage, device) == unsaid:
+    elif (model, data, weights, loss, activation, batches, training, stage) == unsaid:
+        given.check_setting(loss, device, weights, out)
         name = network or "mlp-digits"
-        backward = trained or entry(name).backward
-        plan = study.Plan((name,), (backward,), measured, seeds, epochs, draws, reference=reference)
+        backwards, size = (trained or networks.network(name).backward,), samples or study.Plan.batch
+        chosen: dict[str, Any] = {"reference": reference, "per_sample": per_sample, "device": device}
+        plan = study.Plan((name,), backwards, measured, seeds, epochs, draws, size, **chosen)
         with _bars() as bar:
             found = study.run(plan, progress=bar("training", plan.epochs_in_all)).deviations
         if out is not None:
             table.write(found, out)
-        shown = present.angles(found, f"{name}, trained {backward}")
+        shown = present.angles(found, f"{name}, trained {backwards[0]}")
         print(table.as_json(found)) if as_json else Console().print(*shown, sep="\n")
     else:
         raise Refused(
-            "measure: give --model FILE.py:FACTORY and --data FILE.py:BATCHES, or --network NAME with --trained and "
-            "--epochs; the options of the one do not go with the other."
+            "measure: give --model and --data, or --network; the options of the one do not go with the other."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -40,6 +41,8 @@ class Plan:
         reference: what the gradients are compared with, as ``measure`` takes it.
         predicted: whether the mean-field prediction of the exact gradient's cosine and length stands beside what is
             measured, at the first and the last stage (columns ``prediction.PREDICTED``, missing at the others).
+        per_sample: whether rows for each sample follow those of the batch, as ``measure`` takes ``samples``.
+        device: where the measurement is computed; the training always runs on the CPU.
     """
 
     networks: tuple[str, ...] = ("mlp-digits", "deep-tanh-digits")
@@ -51,6 +54,8 @@ class Plan:
     batch: int = 64
     reference: str = "exact"
     predicted: bool = False
+    per_sample: bool = False
+    device: str = "cpu"
 
     def runs(self) -> Iterator[tuple[Network, str, int]]:
         """Network, backward and seed of each run, in the order of the tables."""
@@ -131,7 +136,7 @@ def run(plan: Plan = FULL, *, progress: Callable[[str, int], None] = lambda runn
         table.attrs = {}
     measured = pd.concat(deviations, ignore_index=True)
     said = asdict(plan) | {"epochs": plan.epochs or {name: entry(name).recipe.epochs for name in plan.networks}}
-    measured.attrs = provenance(threads=1, plan=said, **_together(modes))
+    measured.attrs = provenance(threads=1, device=plan.device, plan=said, **_together(modes))
     return Study(measured, pd.concat(curves, ignore_index=True))
 
 
@@ -149,13 +154,14 @@ def _observer(
     plan: Plan, network: Network, trained: str, seed: int, samples: data.Data, found: list[pd.DataFrame]
 ) -> training.AtStage:
     """What is done at each stage of one run: a measurement that is added to those found."""
-    inputs, targets = samples.train
-    batch = (inputs[: plan.batch], targets[: plan.batch])
+    inputs, targets = (part[: plan.batch].to(plan.device) for part in samples.train)
+    batch = (inputs, targets)
     named = list(training.stages(plan.epochs or network.recipe.epochs).values())
     predicted = (named[0], named[-1]) if plan.predicted else ()
     shared: dict[str, Any] = {"activations": [hidden.key(network.activation)], "draws": plan.draws, "seed": seed}
 
-    def observe(model: nn.Module, stage: str, step: int) -> None:
+    def observe(trained_here: nn.Module, stage: str, step: int) -> None:
+        model = trained_here if plan.device == "cpu" else copy.deepcopy(trained_here).to(plan.device)
         table = measure(
             model,
             network.criterion,
@@ -163,6 +169,7 @@ def _observer(
             plan.surrogates,
             **shared,
             reference=plan.reference,
+            samples=plan.per_sample,
             network=network.name,
             stage=stage,
             step=step,

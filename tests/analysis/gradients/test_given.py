@@ -339,14 +339,34 @@ def test_a_mistake_is_named_and_no_file_is_left(mine, change, message, monkeypat
 @pytest.mark.parametrize(
     "options",
     [
-        *(["--samples", "4"], ["--weights", "w"], ["--training"], ["--stage", "end"], ["--batches", "2"]),
-        ["--per-sample"],
-        *(["--device", "cuda"], ["--loss", "mean-squared-error"], ["--activation", "relu"], ["--data", "d.py:b"]),
+        *(["--weights", "w"], ["--training"], ["--stage", "end"], ["--batches", "2"]),
+        *(["--loss", "mean-squared-error"], ["--activation", "relu"], ["--data", "d.py:b"]),
     ],
 )
 def test_options_of_a_users_model_do_not_go_with_a_network_of_ours(options):
     with pytest.raises(Refused, match="the options of the one do not go with the other"):
         run("--network", "mlp-digits", *options)
+
+
+def test_a_network_of_ours_is_measured_on_so_many_samples_each_and_where_it_is_told():
+    arguments = ("--network", "mlp-digits", "--epochs", "1", "--surrogate", "constant", "--samples", "3")
+    arguments += ("--per-sample", "--device", "cpu")
+    rows = pd.DataFrame(json.loads(run(*arguments, "--json").stdout)["rows"])
+    assert rows.groupby("sample").size().to_dict() == dict.fromkeys(["batch", "0", "1", "2"], 2 * 3)
+    printed = run(*arguments).stdout
+    assert "angle in degrees, end, samples singly" in " ".join(printed.split())
+    with pytest.raises(Refused, match=r"^--device cuda:99: "):
+        run("--network", "mlp-digits", "--device", "cuda:99")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_network_of_ours_has_the_same_angles_on_a_gpu():
+    arguments = ("--network", "mlp-digits", "--epochs", "1", "--surrogate", "constant", "--json")
+    here, there = (json.loads(run(*arguments, "--device", device).stdout) for device in ("cpu", "cuda"))
+    assert there["provenance"]["device"] == "cuda"
+    for a, b in zip(here["rows"], there["rows"], strict=True):
+        assert a["angle_degrees"] == pytest.approx(b["angle_degrees"], abs=0.01)
 
 
 @pytest.mark.parametrize(
