@@ -21,7 +21,18 @@ FACE = {
     *("adapt", "adapt_factor", "adapt_rule", "check_surrogate", "parametrize_with_checks", "strategies"),
     *("Claim", "CLAIMS", "verify", "__version__"),
 }
-HEAVY = {"dask", "distributed", "hypothesis", "jinja2", "matplotlib", "pandas", "pyarrow", "seaborn", "sklearn"}
+HEAVY = {
+    "dask",
+    "distributed",
+    "hypothesis",
+    "jinja2",
+    "matplotlib",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "seaborn",
+    "sklearn",
+}
 """Libraries that load where they are used, never with `import downslope`."""
 
 
