@@ -181,9 +181,7 @@ def _through(
             returned.append(setting.output())
 
     observation = observe(model, native)
-    keys = list(observation.activations) if activations is None else list(activations)
-    if not keys:
-        raise Refused(f"{CALLER}(model=...): {observation.nothing()}")
+    keys = observation.asked(activations, CALLER)
     if any(getattr(node, "_forward_cls", None) is Replaced for node in graph(returned, since)):
         raise Refused(
             f"{CALLER}(model=...): the model is inside an open `with untie(...)` block, so its own gradient is not the "
