@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 
 from ..analysis.errors import Refused, near
 from . import gallery, look, stored, tables
+from .marks import spread
 from .paper import fitting, venues
 
 TIED = "tied"
@@ -278,9 +279,7 @@ def facts(table: pd.DataFrame, **more: pd.DataFrame) -> str:
     said = []
     if "seed" in table.columns:
         draws = table["draw"].nunique() if "draw" in table.columns else 1
-        said.append(
-            f"n = {table['seed'].nunique()} seeds" + (f", up to {draws} draws of a random surrogate" * (draws > 1))
-        )
+        said.append(spread.runs(table) + (f", up to {draws} draws of a random surrogate" * (draws > 1)))
     if "angle_degrees" in table.columns:
         rows = tables.layers(table)
         said.append(f"{int(rows['angle_degrees'].isna().sum()):,} of {len(rows):,} angles undefined")

@@ -238,7 +238,7 @@ def _corner(panel: Axes, wide: float, high: float) -> tuple[int, tuple[int, int]
     """The corner of a panel in which the least of the curves and their bands lies, and how much that is."""
     place = panel.transData + panel.transAxes.inverted()
     drawn = [np.asarray(line.get_xydata()) for line in panel.get_lines()]
-    drawn += [path.vertices for band in panel.collections for path in band.get_paths()]
+    drawn += [np.asarray(path.vertices) for band in panel.collections for path in band.get_paths()]
     steps = np.linspace(0, 1, 9)[:, None, None]
     points = np.vstack([(each[:-1] + steps * np.diff(each, axis=0)).reshape(-1, 2) for each in drawn])
     x, y = place.transform(points).T

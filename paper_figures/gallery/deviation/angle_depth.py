@@ -95,8 +95,10 @@ def _bands(rows: pd.DataFrame) -> str:
 def _apart(rows: pd.DataFrame) -> str:
     """How far the plotted means of prediction and measurement lie apart, over the layers below an activation: above the
     last one nothing is replaced, and both are 0 by construction."""
-    below = rows.groupby("depth")["predicted_cosine"].min() < 1 - 1e-12 if "predicted_cosine" in rows.columns else []
-    rows = rows[rows["depth"].isin([depth for depth, is_below in dict(below).items() if is_below])]
+    if "predicted_cosine" not in rows.columns:
+        return ""
+    least = rows.groupby("depth")["predicted_cosine"].min()
+    rows = rows[rows["depth"].isin(least.index[least < 1 - 1e-12])]
     by = ["surrogate", "depth", *(["stage"] if "stage" in rows.columns else [])]
     means = [spread.over_seeds(rows, by, value)["mean"] for value in ("angle_degrees", _PREDICTED)]
     gap = (means[0] - means[1]).abs().dropna()
