@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..grid import Grid, own_data
-from ..job import Job, jobs, named
+from ..job import Job, jobs
 from ..running.run import How
 from ..store.folder import seen
 from . import calibration
@@ -46,7 +46,6 @@ def expected(grid: Grid, folder: Path | None, how: How) -> Expected:
     Raises:
         Refused: as `complete`, where the folder is there.
     """
-    named(how.device)
     wanted = jobs(grid, how.device)
     known: dict[str, float] = {}
     store = None if folder is None else seen(folder, grid.name, how.device)

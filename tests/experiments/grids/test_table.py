@@ -166,6 +166,21 @@ def test_a_rule_that_learns_where_tied_does_not_is_better():
     assert "survives a poor angle: constant (87 degrees)" in said
 
 
+def test_what_did_not_leave_chance_survives_nothing():
+    """Tied has just left chance; a rule that is as good on the mean has not for sure."""
+    found = [
+        each
+        if each.cell.rule == "tied"
+        else replace(each, curve=each.curve | {"test_accuracy": (0.1, 0.207 + 0.005 * (-1) ** each.cell.seed)})
+        for each in at_chance(0.206, 0.0)
+    ]
+    rows = table(GRID, found)
+    assert (row("tied", rows).left_chance, row("constant", rows).left_chance) == (True, False)
+    assert row("constant", rows).verdict == "as good"
+    (said,) = sentences(GRID, rows)
+    assert "survives" not in said
+
+
 def test_where_no_class_is_named_there_is_no_chance():
     assert row("constant", table(GRID, at_chance(0.11, 0.11, chance=None))).verdict == "as good"
 
