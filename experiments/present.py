@@ -29,6 +29,7 @@ def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table | Text]:
     depths = deviations.groupby("layer")["depth"].first()
     layers = sorted(depths.index, key=lambda layer: (depths[layer] == 0, depths[layer]))
     names = list(deviations["surrogate"].unique())
+    title = f"{title}, trained {', '.join(deviations['trained'].unique())}"
     singly = deviations["sample"] != "batch"
     for whose, rows in (("", deviations[~singly]), (", samples singly", deviations[singly])):
         medians = rows.groupby(["stage", "surrogate", "layer"])[number].median()

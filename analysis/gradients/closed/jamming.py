@@ -78,7 +78,8 @@ def jamming(
         - from draws: ``mean_cosine_drawn``, ``second_moment_drawn``, ``snr_drawn``, each with ``_standard_error``; the
           mean's cosine is too near 0 by about a factor sqrt(1 + 1/(draws snr)). Of the single draws' cosines
           ``cosine_drawn`` (mean), ``cosine_drawn_deviation``, ``cosine_drawn_low`` and ``_high`` (5% and 95%);
-        - ``state`` and ``reason`` of E\|g~\|^2 and the SNR; ``cosine_reason``: why ``mean_cosine`` is undefined.
+        - ``state`` and ``reason`` of E\|g~\|^2; ``snr_reason``: why ``snr`` is undefined (also where there is no
+          noise to divide by); ``cosine_reason``: why ``mean_cosine`` is.
 
     Raises:
         Refused: as for `measure`; the surrogate is not random, or there are fewer than 2 draws.
@@ -193,8 +194,9 @@ def _row(
     mean_reason: str,
 ) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys((*_CLOSED, *_DRAWN))
+    snr_reason = ""
     if unused:
-        return found | {"cosine_reason": unused, "state": "undefined", "reason": unused}
+        return found | {"cosine_reason": unused, "snr_reason": unused, "state": "undefined", "reason": unused}
     exact = [known.exact[i] for i in where]
     flat = not known.flat.isdisjoint(where)
     cosine_reason = flatness(known.activations) if flat else mean_reason
@@ -212,9 +214,16 @@ def _row(
             square = inner(own, own)
             found["second_moment"] = square + variance
             found["snr"] = square / variance if variance > 0 else None
-            reason = "" if variance > 0 else "no random factor acts on this layer, so there is no noise"
+            reason = ""
+            snr_reason = "" if variance > 0 else "no random factor acts on this layer, so there is no noise"
     found |= _statistics(drawn, row, where, None if flat else exact)
-    return found | {"cosine_reason": cosine_reason, "state": "undefined" if reason else "defined", "reason": reason}
+    state = "undefined" if reason else "defined"
+    return found | {
+        "cosine_reason": cosine_reason,
+        "snr_reason": snr_reason or reason,
+        "state": state,
+        "reason": reason,
+    }
 
 
 def _statistics(drawn: Draws, row: int, where: Sequence[int], exact: Gradients | None) -> dict[str, Any]:

@@ -9,11 +9,14 @@ sqrt(E psi^2/E phi'^2), with z ~ N(0, q) and q the mean square of each activatio
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
 
 from ...errors import Refused
 from ...surrogates.lookup import activation
@@ -112,9 +115,12 @@ def meanfield(
         The coordinates and rows of `measure`, with the columns ``crossed`` (activations from the layer to the loss),
         ``mean_squared_preactivation`` (q of the first of them), ``predicted_cosine``,
         ``predicted_log10_magnitude_ratio``, the measured ``cosine`` and ``log10_magnitude_ratio``, ``measured_reason``
-        (why those are undefined), and ``state`` and ``reason`` of the prediction: it is undefined where the layer's
-        weights are shared, where a path goes around an activation, below a step unit, and where a factor vanishes. The
-        whole gradient's is put together from the layers' by the measured lengths of their exact gradients.
+        (why those are undefined), and ``state`` and ``reason`` of the prediction: it is undefined where a parameter is
+        used at several places of the forward, where a path goes around an activation, below a step unit, and where a
+        factor vanishes. ``remark`` says where its assumptions do not hold, though it is defined: the kernel of a
+        convolution is shared by all places of an image, and pooling mixes their error signals, so the measured cosine
+        may be far from the predicted one. The whole gradient's is put together from the layers' by the measured
+        lengths of their exact gradients.
 
     Raises:
         Refused: as for `measure`.
@@ -123,16 +129,42 @@ def meanfield(
     untied = _names(activations)
     setting = Setting.of(model, loss, batch, "meanfield")
     options: dict[str, Any] = {"activations": activations, "draws": draws, "seed": seed}
-    table = measure(model, loss, batch, surrogates, **options, network=network, stage=stage)
+    with _called():
+        table = measure(model, loss, batch, surrogates, **options, network=network, stage=stage)
     with untouched(model, setting.owned, seed) as again:
         observation = observe(model, setting.output)
         known = native(setting, observation, again)
+        remarks = _remarks(model, observation.order)
         of_layer = layers(model, observation.order)
         chains = above(known, of_layer)
         positions = {id(parameter): index for index, parameter in enumerate(setting.parameters)}
         places = {layer.path: [positions[id(p)] for p in layer.parameters if id(p) in positions] for layer in of_layer}
     predictions = {name: _layers(known, chains, places, surrogate, untied) for name, surrogate in chosen.items()}
-    return _joined(table, chains, predictions)
+    return _joined(table, chains, predictions, remarks)
+
+
+@contextmanager
+def _called() -> Iterator[None]:
+    """What `measure` refuses is refused in the name of the function that the user called."""
+    try:
+        yield
+    except Refused as refusal:
+        raise Refused(str(refusal).replace("measure(", "meanfield(", 1)) from refusal
+
+
+def _remarks(model: nn.Module, order: Sequence[nn.Module]) -> dict[str, str]:
+    """By layer, and for the whole, which modules from it on share weights over places or pool them."""
+    paths = {module: path for path, module in model.named_modules()}
+    found: list[str] = []
+    said: dict[str, str] = {}
+    for module in reversed(order):
+        if isinstance(module, _ConvNd | _MaxPoolNd | _AvgPoolNd | _AdaptiveAvgPoolNd | _AdaptiveMaxPoolNd):
+            found.insert(0, f"{paths[module]} ({type(module).__name__})")
+        if found:
+            said[paths[module]] = said[WHOLE] = (
+                f"wide dense layers are assumed, and {', '.join(found)} shares weights over places or pools them"
+            )
+    return said
 
 
 def _names(activations: Any) -> frozenset[str] | None:
@@ -184,7 +216,10 @@ def _layers(
 
 
 def _joined(
-    table: pd.DataFrame, chains: Mapping[str, Above], predictions: Mapping[str, Mapping[str, Prediction]]
+    table: pd.DataFrame,
+    chains: Mapping[str, Above],
+    predictions: Mapping[str, Mapping[str, Prediction]],
+    remarks: Mapping[str, str],
 ) -> pd.DataFrame:
     """The measured rows with their predictions."""
     import pandas as pd
@@ -207,6 +242,7 @@ def _joined(
                 "measured_reason": measured["reason"],
                 "state": "defined" if known else "undefined",
                 "reason": found.reason,
+                "remark": remarks.get(layer, "") if known else "",
             }
         )
     numbers = ("mean_squared_preactivation", "predicted_cosine", "predicted_log10_magnitude_ratio")
