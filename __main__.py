@@ -142,11 +142,10 @@ def measure(
     unsaid = (None, None, None, "cross-entropy", None, None, False, "")
     if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
         what = given.What(measured, activation or (), draws, seeds, reference, stage, samples, batches, per_sample)
+        typed = given.Typed(model, data, weights, loss, training, device)
         with _bars() as bar:
             told = bar("measuring", batches and batches * len(seeds))
-            summary = given.run(
-                given.Typed(model, data, weights, loss, training, device), what, out, keep=as_json, progress=told
-            )
+            summary = given.run(typed, what, out, keep=as_json, progress=told)
         print(summary.as_json(out)) if as_json else Console().print(*summary.shown(model), sep="\n")
     elif (model, data, weights, loss, activation, batches, training, stage) == unsaid:
         given.check_setting(loss, device, weights, out)
@@ -160,9 +159,7 @@ def measure(
             table.write(found, out)
         print(table.as_json(found)) if as_json else Console().print(*present.angles(found, name), sep="\n")
     else:
-        raise Refused(
-            "measure: give --model and --data, or --network; the options of the one do not go with the other."
-        )
+        raise Refused("give --model and --data, or --network; the options of the one do not go with the other.")
 
 
 @app.command()

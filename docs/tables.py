@@ -1,10 +1,11 @@
-"""Writes the tables of README.md anew from what they are tables of: the catalogue, the claims and the commands.
+"""Writes the tables of README.md anew: the catalogue, the claims, the commands and the networks.
 
 Run by `make readme`; `tests/house/test_readme.py` holds the README equal to it.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import typer.main
 from downslope.__main__ import app
 from downslope.analysis.surrogates.table import markdown as catalogue
+from downslope.experiments.networks import NETWORKS, Network
 from downslope.proofs.chapters import CHAPTERS
 from marks import rewrite
 
@@ -47,7 +49,21 @@ def claims() -> str:
     return table(["chapter", "claim", "says", "verdict"], rows)
 
 
-TABLES = {"catalogue": catalogue, "claims": claims, "commands": commands}
+def networks() -> str:
+    """Each network with its title, data, training and source; those that differ in one number as one row."""
+    families: dict[str, list[Network]] = {}
+    for entry in NETWORKS.values():
+        families.setdefault(re.sub(r"(?<=-depth-|-width-)\d+$", "", entry.name), []).append(entry)
+    rows = []
+    for family, (first, *others) in families.items():
+        ends = [str(each.name.removeprefix(family)) for each in others]
+        name = f"`{first.name}`" + "".join(f", `-{end}`" for end in ends)
+        recipe = f"{first.recipe.epochs} epochs, batches of {first.recipe.batch}, step {first.recipe.learning_rate:g}"
+        rows.append([name, first.title, f"`{first.data}`", first.loss, f"`{first.backward}`", recipe, first.source])
+    return table(["network", "is", "data", "loss", "trained by", "recipe", "source"], rows)
+
+
+TABLES = {"catalogue": catalogue, "claims": claims, "commands": commands, "networks": networks}
 """Each table by the name in its marks, `<!-- name -->` and `<!-- /name -->`."""
 
 

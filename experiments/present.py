@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def angles(deviations: pd.DataFrame, title: str) -> Iterator[Table | Text]:
     """A table a stage: a row a surrogate, a column a layer, headed by its depth, in each cell the angle in degrees, the
     median over seeds and draws, "-" where every one is undefined; then why. Of finite differences the loss's slope."""
-    slopes = deviations["angle_degrees"].isna().all() and deviations["directional_derivative"].notna().any()
+    slopes = not deviations["angle_degrees"].count() and bool(deviations["directional_derivative"].count())
     number, what = (
         ("directional_derivative", "slope of the loss along the step")
         if slopes
