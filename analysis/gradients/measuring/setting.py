@@ -48,7 +48,8 @@ class Setting:
 
         Raises:
             Refused: ``model`` is no module or ``loss`` no function; the batch is no pair, empty or not finite; a weight
-                or buffer is not finite; no parameter is trained; the model is inside an open `untie` block.
+                or buffer is not finite; no parameter is trained; the model is inside an open `untie` block; torch is in
+                inference mode.
         """
         if not isinstance(model, nn.Module):
             raise Refused(f"{caller}(model=...): a {type(model).__name__} is no torch.nn.Module.")
@@ -58,6 +59,15 @@ class Setting:
             raise Refused(
                 f"{caller}(model=...): the model is inside an open `with untie(...)` block, so its own gradient is not "
                 f"the exact one. Call {caller} outside of the block, or on a copy of the model (copy.deepcopy)."
+            )
+        if torch.is_inference_mode_enabled():
+            raise Refused(
+                f"{caller}(model=...): called inside of torch.inference_mode(), where nothing has a gradient."
+            )
+        if held := [name for name, parameter in model.named_parameters() if parameter.is_inference()]:
+            raise Refused(
+                f"{caller}(model=...): the parameter {held[0]} was made inside of torch.inference_mode(), so it cannot "
+                f"have a gradient. Make the model outside of it."
             )
         check(model, batch, caller)
         trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]

@@ -330,3 +330,14 @@ def test_rows_for_each_sample_follow_those_of_the_batch(model: nn.Sequential, ba
     assert row.cosine == pytest.approx(single.cosine["0"], abs=1e-5)
     with pytest.raises(Refused, match="single samples are compared with the exact gradient alone"):
         ds.measure(model, F.cross_entropy, batch, chosen, samples=True, reference="finite-difference")
+
+
+def test_inference_mode_is_named() -> None:
+    batch = torch.randn(5, 3), torch.randn(5, 1)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    with pytest.raises(Refused, match=r"inside of torch\.inference_mode\(\)"), torch.inference_mode():
+        ds.measure(model, F.mse_loss, batch, "constant")
+    with torch.inference_mode():
+        held = copy.deepcopy(model)
+    with pytest.raises(Refused, match=r"the parameter 0\.weight was made inside of torch\.inference_mode"):
+        ds.measure(held, F.mse_loss, batch, "constant")
