@@ -1,4 +1,4 @@
-"""The chain of linear maps and activations that a forward is, recorded at one batch; or why it is none.
+"""The chain of linear maps and activations that a forward ends in, recorded at one batch; or why there is none.
 
 It is guessed from the calls of ``torch.nn.functional.linear`` and of activations, each taking what the one before gave.
 A guess: who uses it compares a gradient computed from it with autograd's.
@@ -65,10 +65,12 @@ class Chain:
     Attributes:
         steps: of the forward.
         error: dLoss/d(output of the last linear map), (samples, outputs), float64.
+        below: why what is below the first step is no part of it; empty where the forward is the chain.
     """
 
     steps: tuple[Linear | Activated, ...]
     error: Tensor
+    below: str = ""
 
 
 class _Calls(TorchFunctionMode):
@@ -105,9 +107,14 @@ def chain(native: Native) -> Chain | str:
     steps: list[Linear | Activated] = []
     used: set[int] = set()
     given: Tensor | None = None
+    below = ""
     for call, before, result in calls.found:
         if before.ndim != 2 or (given is not None and not _equal(before, given)):
-            return "its forward is no chain of linear maps on vectors and activations"
+            # What is above may be a chain all the same: its error signals do not depend on what is below.
+            below, given = "its forward is no chain of linear maps on vectors and activations", None
+            steps.clear()
+            if before.ndim != 2:
+                continue
         if isinstance(call, dict):
             weight, bias = call["weight"], call.get("bias")
             if id(weight) not in own or (bias is not None and id(bias) not in own):
@@ -120,8 +127,8 @@ def chain(native: Native) -> Chain | str:
         else:
             steps.append(Activated(call.activation, call.derivative, before.double()))
         given = result.detach()
-    if not calls.found or not isinstance(steps[-1], Linear) or not isinstance(output, Tensor):
-        return "its forward does not end in a linear map"
+    if not steps or not isinstance(steps[-1], Linear) or not isinstance(output, Tensor):
+        return below or "its forward does not end in a linear map"
     last = calls.found[-1][2]
     if not last.requires_grad:
         return "no parameter of it is trained"
@@ -130,7 +137,7 @@ def chain(native: Native) -> Chain | str:
         return "the loss does not depend on its last linear map"
     while not isinstance(steps[0], Linear):  # below the lowest linear map no parameter is reached
         del steps[0]
-    return Chain(tuple(steps), error.double())
+    return Chain(tuple(steps), error.double(), below)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -54,8 +54,9 @@ def jamming(
       depend on u, that is a constant mu, and where moreover every path from a layer to the loss crosses k activations,
       E g~ is mu^k times the gradient under the constant 1 (THEORY `jamming-equal-paths`): ``constant_cosine`` is 1
       then, and ``constant_log10_ratio`` is k log10 mu.
-    - E\|g~\|^2 follows on a chain of linear maps on vectors and activations (THEORY `jamming-moments`). Elsewhere
-      (convolutions, residual sums, shared weights), and where it is too costly, it is undefined, with the reason.
+    - E\|g~\|^2 follows on a chain of linear maps on vectors and activations (THEORY `jamming-moments`), also on one
+      that a longer forward ends in. Elsewhere (convolutions and what is below them, residual sums, shared weights), and
+      where it is too costly, it is undefined, with the reason.
       The chain's own E g~ must be autograd's to 1e-6 of its length, or the chain is not believed.
 
     Args:
@@ -158,11 +159,11 @@ def _moments(
         result = moments(found, surrogate, untied)
     except Refused as error:
         return None, str(error)
-    total = inner(mean, mean)
-    apart = [_minus(part, result.mean.get(i)) for i, part in enumerate(mean)]
-    if inner(apart, apart) > 1e-12 * total:
+    own = [part if i in result.mean or not found.below else None for i, part in enumerate(mean)]
+    apart = [_minus(part, result.mean.get(i)) for i, part in enumerate(own)]
+    if inner(apart, apart) > 1e-12 * inner(own, own):
         return None, "E|g~|^2 has a closed form on chains alone: E g~ by the chain of its calls is not autograd's"
-    return result, ""
+    return result, f"E|g~|^2 has a closed form on chains alone: {found.below}" if found.below else ""
 
 
 def _minus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -208,7 +209,7 @@ def _row(
             found |= {"mean_cosine": compared.cosine, "mean_log10_ratio": compared.log10_magnitude_ratio}
         found |= {"constant_cosine": other.cosine, "constant_log10_ratio": other.log10_magnitude_ratio}
         variance = None if closed is None else closed.variance(where)
-        if closed is not None and variance is None:
+        if closed is not None and variance is None and not reason:
             reason = "its parameters are not those of linear maps of the chain"
         if variance is not None:
             square = inner(own, own)

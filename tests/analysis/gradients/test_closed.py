@@ -438,6 +438,22 @@ def test_only_some_activations_jammed() -> None:
     assert table.second_moment["2"] == pytest.approx(table.second_moment_drawn["2"], rel=1e-12)
 
 
+def test_above_a_convolution_the_moments_are_those_of_the_chain_that_is_left() -> None:
+    torch.manual_seed(0)
+    top = mlp(8, 5, 4, 1)
+    bottom = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten()).double()
+    images, targets = torch.randn(3, 1, 6, 6).double(), torch.randn(3, 1).double()
+    found = jamming(nn.Sequential(*bottom, *top), F.mse_loss, (images, targets), "full_jam", draws=2).set_index("layer")
+    alone = jamming(top, F.mse_loss, (bottom(images).detach(), targets), "full_jam", draws=2).set_index("layer")
+    for below, above in (("0", "4"), ("2", "6"), ("4", "8")):
+        assert found.second_moment[above] == pytest.approx(alone.second_moment[below], rel=1e-12)
+    assert found.snr["4"] == pytest.approx(alone.snr["0"], rel=1e-12)
+    assert found.state.to_dict() == {"0": "undefined", "4": "defined", "6": "defined", "8": "defined"} | {
+        "whole": "undefined"
+    }
+    assert "no chain of linear maps" in found.reason["0"]
+
+
 def test_below_a_step_the_cosine_is_undefined_and_the_moment_is_not() -> None:
     table = jamming(Steps(), F.mse_loss, data(), "full_jam", draws=20).set_index("layer")
     assert "the exact gradient is undefined here" in table.cosine_reason["first"]
