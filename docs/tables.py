@@ -55,11 +55,14 @@ def networks() -> str:
     for entry in NETWORKS.values():
         families.setdefault(re.sub(r"(?<=-depth-|-width-)\d+$", "", entry.name), []).append(entry)
     rows = []
-    for family, (first, *others) in families.items():
-        ends = [str(each.name.removeprefix(family)) for each in others]
-        name = f"`{first.name}`" + "".join(f", `-{end}`" for end in ends)
+    for family, members in families.items():
+        first, name, title = members[0], f"`{family}`", members[0].title
+        if len(members) > 1:
+            sizes = [each.name.removeprefix(family) for each in members]
+            name = f"`{family}N`, N = {', '.join(sizes)}"
+            title = re.sub(rf"\b{sizes[0]}\b", "N", title, count=1)
         recipe = f"{first.recipe.epochs} epochs, batches of {first.recipe.batch}, step {first.recipe.learning_rate:g}"
-        rows.append([name, first.title, f"`{first.data}`", first.loss, f"`{first.backward}`", recipe, first.source])
+        rows.append([name, title, f"`{first.data}`", first.loss, f"`{first.backward}`", recipe, first.source])
     return table(["network", "is", "data", "loss", "trained by", "recipe", "source"], rows)
 
 
