@@ -64,7 +64,7 @@ def at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"):
             yield node
             for block in ("body", "orelse", "handlers", "finalbody"):
-                if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                     yield from at_import(getattr(node, block, []))
 
 

@@ -129,7 +129,10 @@ def test_a_snippet_includes_its_figure_at_its_width_with_caption_and_label(writt
     said = (written / "margin-mlp-digits.tex").read_text()
     assert r"\includegraphics[width=3.2500in]{margin-mlp-digits.pdf}" in said
     assert r"\label{fig:margin-mlp-digits}" in said
-    assert "n = 6 spreads on one batch: 1 inside, 1 undecided, 4 outside; attacked over certified is 5 at most." in said
+    assert (
+        "lines, one a surrogate in each of 2 layers, 1 inside, 3 undecided, 2 outside. Attacked over certified is 5.2"
+        in said
+    )
     assert "figure*" in latex.snippet("a.pdf", "A", "b", venues.VENUES["icml"])
 
 

@@ -232,12 +232,17 @@ class _Direct(Replaced):
     setup_context = torch.autograd.function._SingleLevelFunction.setup_context
 
 
-_Node: Any = _Direct._backward_cls
-# A node of the graph is known by the function that made it, and both make the same node.
-_Node._forward_cls = Replaced
-# Else torch looks at each backward anew which function of ours it is to call.
-_Node.apply = Replaced.backward
-_applied: Any = super(torch.autograd.Function, _Direct).apply
+def _joined() -> Any:
+    """`_Direct`'s own ``apply``, with the node that it makes."""
+    node: Any = _Direct._backward_cls
+    # A node of the graph is known by the function that made it, and both make the same node.
+    node._forward_cls = Replaced
+    # Else torch looks at each backward anew which function of ours it is to call.
+    node.apply = Replaced.backward
+    return super(torch.autograd.Function, _Direct).apply
+
+
+_applied = _joined()
 
 
 def apply(preactivation: torch.Tensor, second: torch.Tensor | None, native: Native, backward: Backward) -> torch.Tensor:

@@ -105,8 +105,12 @@ def said(table: pd.DataFrame) -> str:
     runs = f"n = {seeds} seeds" if seeds > 1 else "One run"
     samples = table["samples"].dropna().unique().tolist() if "samples" in table.columns else []
     batch = f"one batch of {samples[0]:g} samples" if len(samples) == 1 else "one batch"
-    where = f"Of {int(counts.sum())} surrogates in {len(bounds)} layers" if len(bounds) > 1 else "Of the surrogates"
-    return f"{runs}, {batch} and one draw of a random surrogate each. {where} stand: {words}.{wide}"
+    lines = (
+        f"Of {int(counts.sum())} lines, one a surrogate in each of {len(bounds)} layers,"
+        if len(bounds) > 1
+        else "Of the lines,"
+    )
+    return f"{runs}, {batch} and one draw of a random surrogate each. {lines} {words}.{wide}"
 
 
 def standing(least: float, most: float, certified: float, attacked: float) -> str:
@@ -114,10 +118,15 @@ def standing(least: float, most: float, certified: float, attacked: float) -> st
 
     >>> standing(1.2, 1.4, 1.5, 2.0), standing(1.2, 1.7, 1.5, 2.0), standing(2.0, 2.5, 1.5, 2.0)
     ('inside', 'undecided', 'outside')
+
+    Where the attack found nothing, its bound is infinite, and not even an infinite spread is known to stand outside.
+
+    >>> standing(np.inf, np.inf, 1.5, np.inf)
+    'undecided'
     """
     if most <= certified:
         return "inside"
-    return "outside" if least >= attacked else "undecided"
+    return "outside" if np.isfinite(attacked) and least >= attacked else "undecided"
 
 
 def _bounds(table: pd.DataFrame) -> pd.DataFrame:

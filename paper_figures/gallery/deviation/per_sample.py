@@ -85,7 +85,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """The 95% interval of a share of n samples (Wilson 1927).
 
     >>> [round(value, 3) for value in wilson(0.0, 100)], [round(value, 3) for value in wilson(0.05, 64)]
-    ([0.0, 0.037], [0.017, 0.134])
+    ([0.0, 0.037], [0.018, 0.133])
     """
     z = 1.959963984540054
     room = 1 + z**2 / n

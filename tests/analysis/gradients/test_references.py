@@ -16,6 +16,7 @@ from downslope.analysis.errors import Refused
 from downslope.analysis.gradients.inputs import untouched
 from downslope.analysis.gradients.layers import observe
 from downslope.analysis.gradients.measuring import taking
+from downslope.analysis.gradients.measuring.remarks import ModeWarning
 from downslope.analysis.gradients.measuring.setting import Setting
 from downslope.analysis.gradients.measuring.taking import Native, native
 from downslope.analysis.gradients.references import expected as module
@@ -379,7 +380,8 @@ def test_the_model_is_left_as_it_was() -> None:
     state, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     versions = [parameter._version for parameter in model.parameters()]
     for reference in ("smoothed", Expected(samples=3, enumerate=0), "finite-difference"):
-        ds.measure(model, F.mse_loss, data, "constant", reference=reference)
+        with pytest.warns(ModeWarning, match="batch norm in training mode"):
+            ds.measure(model, F.mse_loss, data, "constant", reference=reference)
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert [parameter._version for parameter in model.parameters()] == versions
     assert torch.equal(torch.get_rng_state(), random)
