@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from downslope.experiments.benchmarks import gradients, grids
 
 Script = Callable[[str], dict[str, Any]]
 
@@ -34,6 +35,6 @@ def test_a_page_without_its_marks_is_refused(script: Script) -> None:
 
 
 def test_every_limit_of_the_issue_stands_in_the_table(speed: dict[str, Any]) -> None:
-    assert len(speed["rows"]("gradients")) == 9
+    assert len(speed["rows"]("gradients")) == gradients.ROWS
     assert all({"what", "ratio", "at_least", "aim", "bound_ratio"} <= row.keys() for row in speed["rows"]("gradients"))
-    assert len(speed["rows"]("grids")) >= 3
+    assert len(speed["rows"]("grids")) == grids.ROWS
