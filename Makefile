@@ -31,12 +31,13 @@ types: $(READY)
 		&& MYPYPATH=. "$(CURDIR)/$(BIN)/python" -m mypy --config-file downslope/pyproject.toml \
 			--cache-dir "$(CURDIR)/.mypy_cache" -p downslope
 
-# Draws the pictures of README.md anew: the first from a report made now, four of the gallery from small measurements.
+# Draws the pictures of README.md anew: two from a report made now, three from small measurements or from none.
 SHOWN := constant clipped rectangle triangle logistic_derivative gaussian fast_sigmoid relu_derivative \
 	swish_sign multi_gaussian full_jam positive_jam
 figures: report
 	$(BIN)/python -m downslope figures ranking --data report --out docs/figures --format png $(SHOWN:%=--surrogate %)
-	$(BIN)/python -m downslope figures angle-depth along-the-step jamming claims --out build/figures --format png
+	$(BIN)/python -m downslope figures angle-depth --data report --out build/figures --format png
+	$(BIN)/python -m downslope figures along-the-step jamming claims --out build/figures --format png
 	cp build/figures/angle-depth-deep-tanh-digits-tied.png build/figures/along-the-step-deep-tanh-digits-tied.png \
 		build/figures/jamming-deep-tanh-digits-tied.png build/figures/claims.png docs/figures/
 
