@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..errors import Refused
-from .pairs import Pair, Part, scaled
+from .pairs import Pair, Part, scaled, total
 
 Pairs = Sequence[Pair]
 
@@ -174,15 +174,15 @@ def _direction(pairs: Pairs) -> dict[str, Any]:
 
 def _squares(pairs: Pairs) -> tuple[float, float]:
     """The squared norms of the gradient and of the reference."""
-    return math.fsum(pair.square for pair in pairs), math.fsum(pair.reference.square for pair in pairs)
+    return total([pair.square for pair in pairs]), total([pair.reference.square for pair in pairs])
 
 
 def _turned(pairs: Pairs, norm: float, norm_reference: float) -> tuple[float, float]:
     """Cosine, and angle in degrees; from the chord between the unit vectors where the arc cosine would lose figures."""
-    cosine = math.fsum(pair.inner for pair in pairs) / (norm * norm_reference)
+    cosine = total([pair.inner for pair in pairs]) / (norm * norm_reference)
     if abs(cosine) < _NARROW:
         return cosine, math.degrees(math.acos(cosine))
-    near = math.fsum(pair.chord(norm, math.copysign(norm_reference, cosine)) for pair in pairs)
+    near = total([pair.chord(norm, math.copysign(norm_reference, cosine)) for pair in pairs])
     apart, together = (near, 4 - near) if cosine > 0 else (4 - near, near)
     return 1 - apart / 2, math.degrees(2 * math.atan2(math.sqrt(apart), math.sqrt(together)))
 

@@ -54,7 +54,7 @@ class Part:
     def square(self) -> float:
         """The sum of the squares."""
         scratch = _scratch(self.values, torch.float64)
-        return math.fsum(float(block @ block) for block in (_copied(part, scratch) for part in _blocks(self.values)))
+        return total([float(block @ block) for block in (_copied(part, scratch) for part in _blocks(self.values))])
 
     @cached_property
     def signs(self) -> Tensor:
@@ -103,7 +103,7 @@ class Pair(tuple[Tensor, Tensor]):
             squares.append(float(block @ block))
             double = reference if reference.dtype == torch.float64 else _copied(reference, other)
             inners.append(float(block @ double))
-        return math.fsum(squares), math.fsum(inners)
+        return total(squares), total(inners)
 
     def chord(self, norm: float, norm_reference: float) -> float:
         """The squared length of g~/``norm`` - g/``norm_reference``, entry by entry: accurate where it is small."""
@@ -113,7 +113,7 @@ class Pair(tuple[Tensor, Tensor]):
         for part, reference in zip(_blocks(a), _blocks(b), strict=True):
             block = _copied(part, scratch).div_(norm).sub_(_copied(reference, other).div_(norm_reference))
             squares.append(float(block @ block))
-        return math.fsum(squares)
+        return total(squares)
 
     @cached_property
     def signs(self) -> Signs:
@@ -134,6 +134,18 @@ class Pair(tuple[Tensor, Tensor]):
                 shared += int(s.abs_() @ r.abs_())
         shared = moved if full else shared
         return Signs(a.numel(), moved, due, shared, (shared + agreeing) // 2)
+
+
+def total(values: Sequence[float]) -> float:
+    """The sum, rounded once; an infinity or NaN where there is none.
+
+    >>> total([1e308, 1e308]), total([math.inf, -math.inf])
+    (inf, nan)
+    """
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # it raises where a running sum overflows, and at infinities of both signs
+        return sum(values)
 
 
 def scaled(pairs: Sequence[Pair]) -> tuple[list[Pair], float, float]:

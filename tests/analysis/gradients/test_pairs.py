@@ -76,6 +76,45 @@ def test_a_block_left_out_and_a_mask_left_out_are_noticed(monkeypatch: pytest.Mo
             assert_plain(a, b)
 
 
+def assert_large(sign: torch.Tensor, size: float, parts: int) -> None:
+    """Entries of one size and of these signs against equal positive ones, cut into parts: cosine by counting."""
+    a, b = (size * sign).chunk(parts), torch.full_like(sign, size).chunk(parts)
+    found, cosine = ds.deviation(a, b), float(sign.mean())
+    assert found.state == "defined"
+    assert found.cosine == pytest.approx(cosine, abs=1e-12)
+    assert found.angle_degrees == pytest.approx(math.degrees(math.acos(cosine)), abs=1e-10)
+    assert found.log10_magnitude_ratio == pytest.approx(0, abs=1e-12)
+    assert found.directional_derivative == pytest.approx(-cosine * size * math.sqrt(len(sign)), rel=1e-12)
+    assert (found.kept, found.flipped) == (int((sign > 0).sum()), int((sign < 0).sum()))
+
+
+@pytest.mark.parametrize("size", [1e153, 1.3e154, 1e200])  # squares: finite, finite until added up, infinite
+@pytest.mark.parametrize("parts", [1, 2, 16])
+@pytest.mark.parametrize("flipped", [0, 4, 8])
+def test_sums_may_overflow_over_blocks_and_over_parts(
+    monkeypatch: pytest.MonkeyPatch, flipped: int, parts: int, size: float
+) -> None:
+    monkeypatch.setattr(pairs, "_BLOCK", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    sign = torch.ones(16, dtype=torch.float64)
+    sign[16 - flipped :] = -1  # its inner products over blocks are infinities of both signs
+    assert_large(sign, size, parts)
+
+
+def test_blocks_of_their_own_size_may_overflow() -> None:
+    half = torch.ones(pairs._BLOCK * torch.get_num_threads(), dtype=torch.float64)
+    assert_large(torch.cat([half, -half]), 1e200, 1)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_infinities_of_both_signs_are_counted(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    monkeypatch.setattr(pairs, "_BLOCK", 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    gradient, ones = torch.tensor([math.inf, 1, 1, -math.inf]).chunk(parts), torch.ones(4).chunk(parts)
+    assert ds.deviation(gradient, ones).reason == "the gradient is not finite in 2 of 4 entries"
+    assert ds.deviation(ones, gradient).reason == "the reference gradient is not finite in 2 of 4 entries"
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_no_sign_underflows(dtype: torch.dtype) -> None:
     tiny = torch.tensor([1e-40, -1e-40, 1e-40, 0.0], dtype=dtype)
