@@ -124,7 +124,7 @@ def _margin(
     around: bool,
     norm_squared: float,
     relative: float,
-    again: Callable[[Mapping[str, Tensor]], Replay],
+    again: Callable[[Mapping[str, Tensor], Callable[[Replay], bool]], Replay],
 ) -> Margin:
     c, r, dz = (
         torch.zeros_like(v.preactivation) if part is None else part for part in (v.contributions, v.error, v.tangent)

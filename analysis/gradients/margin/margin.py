@@ -122,7 +122,7 @@ class Margin:
     error: Tensor = field(repr=False)
     tangent: Tensor = field(repr=False)
     rounding: float = field(repr=False)
-    _again: Callable[[Mapping[str, Tensor]], Replay] = field(repr=False, compare=False)
+    _again: Callable[[Mapping[str, Tensor], Callable[[Replay], bool]], Replay] = field(repr=False, compare=False)
 
     def factors(self, kappa: float | None = None) -> Tensor:
         """The worst factors with ratio ``kappa`` (``kappa_star`` if not given): kappa where c < 0, 1 elsewhere.
@@ -142,8 +142,9 @@ class Margin:
     def replay(self, kappa: float | None = None) -> Replay:
         """Real backward passes under `factors`: at kappa_star <g_P, g~_P> is zero, beyond it a step raises the loss.
 
-        They run in float64, on copies; where the model or the loss cannot, in their own dtype, which ``Replay.dtype``
-        names: in float32 rounding may hide a rise of the loss.
+        They run in float64, on copies; in their own dtype, which ``Replay.dtype`` names, where the model or the loss
+        cannot, or where float64 has another |g|^2 (a preactivation that is 0 in float32, at the kink of a ReLU, is not
+        in float64): in float32 rounding may hide a rise of the loss.
 
         Args:
             kappa: ratio of the factors; ``kappa_star`` if not given.
@@ -162,8 +163,12 @@ class Margin:
         >>> abs(margin.replay().inner) < 1e-12, beyond.inner < 0, after > beyond.loss
         (True, True, True)
         """
-        found = self._again({str(self.place): self.factors(kappa)})
-        if not abs(found.norm_squared - self.norm_squared) <= self.rounding:
+
+        def alike(found: Replay) -> bool:
+            return abs(found.norm_squared - self.norm_squared) <= self.rounding
+
+        found = self._again({str(self.place): self.factors(kappa)}, alike)
+        if not alike(found):
             raise Refused(
                 f"{self.place}: |g|^2 is {found.norm_squared:.9g}, and was {self.norm_squared:.9g} when the margin was "
                 f"taken: the model or the batch has changed since. Take the margin again."

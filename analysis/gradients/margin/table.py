@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -92,7 +92,7 @@ def _certificate(certificate: Certificate) -> dict[str, Any]:
         "method": certificate.method,
         "places": list(certificate.places),
         "raised": above and {place: int((t > 1).sum()) for place, t in above.factors.items()},
-        "replayed": above and _beyond(certificate.attacked, certificate.replay()),
+        "replayed": above and _beyond(certificate.attacked, certificate.replay),
     }
 
 
@@ -140,7 +140,9 @@ def _spreads(m: Mapping[str, Any]) -> Table:
 
 
 def _told(replayed: Mapping[str, Any]) -> str:
-    """A replay in a sentence."""
+    """A replay in a sentence, or why there is none."""
+    if replayed["reason"]:
+        return f"not replayed by real backward passes: {replayed['reason']}"
     share = _text(_share(replayed["inner_beyond"], replayed["norm_squared"]), 3)
     said = f"replayed by real backward passes ({replayed['dtype']}):"
     if "inner_at" in replayed:
@@ -175,14 +177,28 @@ def _replayed(margin: Margin) -> dict[str, Any] | None:
     if margin.kappa_star is None or not math.isfinite(margin.kappa_star):
         return None
     kappa = BEYOND * margin.kappa_star
-    return {"inner_at": margin.replay().inner} | _beyond(kappa, margin.replay(kappa))
+    beyond = _beyond(kappa, lambda: margin.replay(kappa))
+    return {"inner_at": None if beyond["reason"] else margin.replay().inner} | beyond
 
 
-def _beyond(kappa: float, found: Replay) -> dict[str, Any]:
+def _beyond(kappa: float, replay: Callable[[], Replay]) -> dict[str, Any]:
+    """A replay's numbers; where it is refused they are ``None`` and ``reason`` says why: the bound holds without it."""
+    try:
+        found = replay()
+    except Refused as refusal:
+        numbers = ("inner_beyond", "norm_squared", "step", "loss", "loss_after", "dtype")
+        return {"kappa_beyond": kappa} | dict.fromkeys(numbers) | {"reason": str(refusal)}
     step, after = found.rise() or (None, None)
-    numbers = {"kappa_beyond": kappa, "inner_beyond": found.inner, "norm_squared": found.norm_squared}
-    dtype = str(found.dtype).removeprefix("torch.")
-    return numbers | {"step": step, "loss": found.loss, "loss_after": after, "dtype": dtype}
+    return {
+        "kappa_beyond": kappa,
+        "inner_beyond": found.inner,
+        "norm_squared": found.norm_squared,
+        "step": step,
+        "loss": found.loss,
+        "loss_after": after,
+        "dtype": str(found.dtype).removeprefix("torch."),
+        "reason": "",
+    }
 
 
 def _spread(margin: Margin, each: Surrogate, seed: int) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import io
+import json
 
 import downslope as ds
 import pytest
@@ -10,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients.margin import table
+from rich.console import Console
 from torch import nn
 
 
@@ -137,3 +141,76 @@ def test_wrong_factors_are_seen_by_the_replay(case, monkeypatch, planted):
 
     monkeypatch.setattr(type(margin), "factors", wrong)
     assert abs(margin.replay().inner) > 0.1 * margin.norm_squared
+
+
+class Scaled(nn.Module):
+    """x w + b by entries, so that each rounding is the same on every machine."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.empty(width)), nn.Parameter(torch.empty(width))
+
+    def forward(self, x):
+        return x * self.weight + self.bias
+
+
+def decimal(seed):
+    """Weights in tenths and whole inputs: a preactivation may be 0 in float32 and +-1e-8 in float64."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def tenths(*shape):
+        return torch.randint(-9, 10, shape, generator=generator) / 10
+
+    model = nn.Sequential(Scaled(16), nn.ReLU(), nn.Linear(16, 3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(tenths(*parameter.shape))
+    return model, (10 * tenths(64, 16), torch.randint(0, 3, (64,), generator=generator))
+
+
+@pytest.mark.parametrize("seed", [6, 9])
+def test_at_a_kink_that_float64_does_not_see_the_replay_is_in_the_model_s_own_dtype(seed):
+    model, batch = decimal(seed)
+    (margin,) = ds.descent_margin(model, F.cross_entropy, batch)
+    precise = copy.deepcopy(model[0]).double()(batch[0].double())
+    assert ((margin.preactivation == 0) & (precise > 0)).any()
+    at, beyond = margin.replay(), margin.replay(1.01 * margin.kappa_star)
+    assert {at.dtype, beyond.dtype} == {torch.float32}
+    scale = margin.kappa_star * margin.negative
+    assert abs(at.inner) < 1e-4 * scale
+    assert beyond.inner == pytest.approx(-0.01 * scale, rel=0.02)
+    (stored,) = table.record(model, F.cross_entropy, batch, ["constant"])["margins"]
+    assert (stored["replayed"]["dtype"], stored["replayed"]["reason"]) == ("float32", "")
+    with torch.no_grad():
+        model[0].weight.add_(0.1)
+    with pytest.raises(Refused, match="the model or the batch has changed since"):
+        margin.replay()
+
+
+def test_a_replay_that_is_refused_leaves_the_margins_and_the_certificate(case, monkeypatch):
+    """Where the model gives another gradient at each call, or memory ends, the bounds stand and the reason is told."""
+    model, loss, batch = case("tanh", samples=4)
+
+    def refused(self, *_):
+        raise Refused(f"{type(self).__name__}: there was no memory left.")
+
+    whole = table.record(model, loss, batch, ["constant"], certify=True)
+    for owner in (table.Margin, table.Certificate):
+        monkeypatch.setattr(owner, "replay", refused)
+    found = table.record(model, loss, batch, ["constant"], certify=True)
+    pairs = [*zip(found["margins"], whole["margins"], strict=True), (found["certificate"], whole["certificate"])]
+    for without, replayed in pairs:
+        assert {**without, "replayed": None} == {**replayed, "replayed": None}
+        told, held = without["replayed"], replayed["replayed"]
+        assert list(told) == list(held)
+        assert told.pop("reason").endswith(": there was no memory left.")
+        assert held.pop("reason") == ""
+        assert told.pop("kappa_beyond") == held.pop("kappa_beyond")
+        assert set(told.values()) == {None}
+    found = table.record(model, loss, batch, ["constant"], certify=True)
+    console = Console(file=io.StringIO(), width=400)
+    table.show(found, console)
+    shown = console.file.getvalue()
+    assert shown.count("not replayed by real backward passes: Margin: there was no memory left.\n") == len(pairs) - 1
+    assert shown.count("not replayed by real backward passes: Certificate: there was no memory left.\n") == 1
+    assert json.loads(json.dumps(found)) == found
