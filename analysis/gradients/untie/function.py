@@ -268,15 +268,16 @@ def kept(given: torch.Tensor) -> torch.Tensor:
     The native operation may save its output instead of its input, and then allows the input to change afterwards. On a
     CPU a large one is copied only when it changes: a pass over memory less, and a tensor less in it. A part of a larger
     tensor is copied at once, so that it does not keep the whole.
+
+    Torch does not see what is written through a pointer taken before the call, such as a NumPy view of the
+    preactivation: written to between forward and backward, it changes what a large preactivation's gradient is of, as
+    in every operation of torch's own that saves its input.
     """
-    if (
-        given.is_cpu
-        and given.__class__ is torch.Tensor
-        and given.untyped_storage().nbytes() == given.numel() * given.itemsize
-    ):
+    if given.is_cpu and given.__class__ is torch.Tensor:
         try:
-            return torch._lazy_clone(given)
-        except RuntimeError:  # memory that is not torch's own, e.g. NumPy's
+            if given.untyped_storage().nbytes() == given.numel() * given.itemsize:
+                return getattr(torch, "_lazy_clone", torch.clone)(given)  # type: ignore[no-any-return]
+        except RuntimeError:  # memory that is not torch's own, e.g. NumPy's; or not one piece: a sparse tensor's
             pass
     return given.clone()
 

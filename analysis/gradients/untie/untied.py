@@ -59,7 +59,8 @@ def untie(
     Inside the block compiled code (``torch.compile``) runs as the Python it was made from. A part under
     ``torch.utils.checkpoint`` is run again by the backward: keep that backward inside the block, and checkpoint
     modules, not functions; torch raises ``CheckpointError`` otherwise. A second derivative differentiates psi, and
-    goes through the replaced activations below by psi again.
+    goes through the replaced activations below by psi again. What is written to a preactivation through a NumPy view of
+    it between forward and backward may change the gradient, as in every operation of torch's own that saves its input.
 
     Returns:
         An object that is both a context manager (the model runs untied inside the block, on this thread) and a callable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import downslope as ds
@@ -9,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from downslope.analysis.gradients.untie import function
-from downslope.analysis.surrogates.formula.evaluation import product
+from downslope.analysis.surrogates.formula import evaluation
+from downslope.analysis.surrogates.formula.evaluation import evaluate, product
 from downslope.analysis.surrogates.formula.numerics import window
 from downslope.analysis.surrogates.lookup import surrogate as find_surrogate
 from torch import nn
@@ -69,6 +71,32 @@ def test_a_window_hides_no_number_that_is_not_finite(name: str, bad: float, monk
             assert not torch.equal(blind.isnan(), right.isnan())
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("name", ["triangle", "laplace"])
+def test_a_plan_hides_no_number_that_is_not_finite(name: str, bad: float) -> None:
+    """As above, of formulas that are no window to the product: a short plan stands for them."""
+    surrogate = find_surrogate(name)
+    for where in ("u", "upstream", "both"):
+        u, upstream = preactivations(), preactivations().flip(0)
+        u[0, :3] = torch.tensor([-5.0, 0.0, 1e30])  # psi is 0, 1, 0 there, or nearly
+        for each in {"u": (u,), "upstream": (upstream,), "both": (u, upstream)}[where]:
+            each[0, :6] = bad
+        right = evaluate(surrogate.formula, u) * upstream
+        with torch.no_grad():
+            found = product(surrogate.formula, u, upstream)
+        torch.testing.assert_close(found, right, rtol=0, atol=0, equal_nan=True)
+        assert bool(found[0, :6].isfinite().all()) is (where == "u" and not math.isnan(bad))
+
+
+@pytest.mark.parametrize("name", ["triangle", "laplace"])
+def test_a_plan_that_cuts_off_what_is_no_number_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    psi = find_surrogate(name)
+    monkeypatch.setattr(evaluation, "multiplier", lambda *_: lambda u, g: torch.where(psi(u) > 1e-2, g * psi(u), 0))
+    for bad in (torch.nan, torch.inf):
+        with pytest.raises(AssertionError):
+            test_a_plan_hides_no_number_that_is_not_finite(name, bad)
+
+
 class Overwrites(nn.Module):
     """Changes the preactivation after the call, which torch allows where the activation saves its output."""
 
@@ -118,6 +146,46 @@ def test_a_large_preactivation_is_shared_until_it_changes_and_a_part_does_not_ke
     assert torch._C._is_cow_tensor(function.kept(u))
     part = function.kept(u[:, :900])
     assert part.untyped_storage().nbytes() == part.numel() * part.itemsize
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize("size", [1 << 6, 1 << 7], ids=["small", "large"])
+@pytest.mark.parametrize("sparse", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr])
+def test_a_sparse_preactivation_is_copied_whatever_its_size(
+    sparse: Callable[[torch.Tensor], torch.Tensor], size: int
+) -> None:
+    u, model = sparse(torch.eye(size)), nn.Sequential(nn.Tanh())
+    with ds.untie(model, {"tanh": "gaussian"}) as untied:
+        y = model(u.requires_grad_())
+    assert torch.equal(y.detach().to_dense(), torch.eye(size).tanh())
+    assert [place.forward for place in untied.places] == [1]
+
+
+def test_a_torch_without_lazy_copies_copies_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    u = preactivations()
+    monkeypatch.delattr(torch, "_lazy_clone")
+    copy = function.kept(u)
+    assert torch.equal(copy, u)
+    assert copy.data_ptr() != u.data_ptr()
+    test_a_large_preactivation_may_change_after_the_call("whole")
+
+
+def written_between(call: Callable[[torch.Tensor], torch.Tensor], size: int) -> torch.Tensor:
+    """The gradient by preactivations of 1, over which a NumPy view writes 3 between forward and backward."""
+    u = torch.ones(size, requires_grad=True)
+    view = u.detach().numpy()
+    y = call(u)
+    view[:] = 3
+    return torch.autograd.grad(y.sum(), u)[0]
+
+
+def test_what_numpy_writes_between_forward_and_backward_is_seen_by_no_one() -> None:
+    """Neither by torch, where it saves its input, nor by a large preactivation that is copied when it changes."""
+    assert written_between(torch.square, 9).eq(2 * 3).all()
+    psi = ds.SURROGATES["gaussian"]
+    for size, value in ((function._LARGE - 1, 1.0), (function._LARGE, 3.0)):
+        found = written_between(ds.untie(nn.Sequential(nn.Sigmoid()), {"logistic": "gaussian"}), size)
+        torch.testing.assert_close(found, psi(torch.full((size,), value)))
 
 
 def test_a_second_derivative_at_a_large_preactivation() -> None:
