@@ -5,17 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from ....analysis.errors import Refused
-from ....analysis.files import whole
-
-_UNFINISHED = re.compile(r"\..+\.(json|parquet)\.\w+")
-"""How `whole` names a file that is being written; one that a killed process left is of no use to anyone."""
+from ....analysis.files import unfinished, whole
 
 REDO = "delete it, and the same command redoes it"
 """What to do about a file that is not as it was written."""
@@ -79,11 +75,6 @@ def sweep(folder: Path) -> None:
     for left in folder.glob(".*"):
         if unfinished(left.name):
             left.unlink(missing_ok=True)
-
-
-def unfinished(name: str) -> bool:
-    """Whether a file of this name is one that was being written."""
-    return _UNFINISHED.fullmatch(name) is not None
 
 
 def _checksum(text: str) -> str:

@@ -15,11 +15,12 @@ import torch
 
 from .... import __version__
 from ....analysis.errors import Refused
+from ....analysis.files import unfinished
 from ..job import Job, Record
 from . import files
 from .numerics import numerics
 
-SCHEMA = "downslope.grid/1"
+SCHEMA = "downslope.grid/2"
 """The layout of the folder; a change of it gets another number."""
 
 IDENTITY = "folder.json"
@@ -148,7 +149,7 @@ def versions() -> dict[str, str]:
 
 
 def _ours(path: Path) -> None:
-    inside = {each.name for each in path.iterdir() if not files.unfinished(each.name)}
+    inside = {each.name for each in path.iterdir() if not unfinished(each.name)}
     if IDENTITY not in inside and inside - {"lock"}:
         raise Refused(
             f"{path}: this is no run folder: it holds {', '.join(sorted(inside)[:3])}. Give --out a folder of its own."
@@ -191,7 +192,7 @@ def _same(path: Path, expected: Mapping[str, str]) -> None:
 
 
 def _no_foreigner(results: Path) -> None:
-    names = [each.name for each in results.iterdir() if not files.unfinished(each.name)]
+    names = [each.name for each in results.iterdir() if not unfinished(each.name)]
     foreign = [name for name in names if not _RESULT.fullmatch(name)]
     if foreign:
         raise Refused(f"{results / min(foreign)}: this is not a file of a grid; move it away.")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from downslope.analysis.errors import Refused
-from downslope.analysis.files import whole
+from downslope.analysis.files import unfinished, whole
 from downslope.experiments.grids.cell import Cell
 from downslope.experiments.grids.job import Job, Record
 from downslope.experiments.grids.store import files, folder
@@ -114,13 +114,29 @@ def test_a_folder_of_another_version_or_grid_is_refused(runs, field, value):
         read(runs)
 
 
+def test_a_folder_from_before_records_held_chance_is_another_version_and_nothing_is_to_be_deleted(runs):
+    """Records of layout 1 cannot be read; whoever made them keeps them."""
+    said = files.read(result(runs))
+    for record in said["records"]:
+        del record["chance"]
+    files.write(result(runs), said)
+    files.write(runs / "folder.json", files.read(runs / "folder.json") | {"schema": "downslope.grid/1"})
+    for look in (read, lambda path: folder.seen(path, "a-grid", other_code=True).read(JOB)):
+        with pytest.raises(Refused, match=r"schema 'downslope.grid/1' there.*read this one with what wrote it") as told:
+            look(runs)
+        assert "delete" not in str(told.value)
+
+
 def test_results_of_another_device_are_not_mixed(runs):
     with pytest.raises(Refused, match="device 'cpu' there, 'cuda' here"):
         read(runs, device="cuda")
 
 
 def test_what_a_killed_process_left_is_swept_away(runs):
-    half = [runs / "results" / f".{JOB.key}.json.abc_1x2z", runs / ".curves.parquet.a8sdf_q1"]
+    half = [
+        runs / "results" / f".{JOB.key}.json.{'0a' * 8}.unfinished",
+        runs / f".curves.parquet.{'1b' * 8}.unfinished",
+    ]
     for left in half:
         left.write_text("half")
     assert read(runs) == RECORDS
@@ -129,8 +145,17 @@ def test_what_a_killed_process_left_is_swept_away(runs):
 
 def test_the_names_that_are_swept_are_those_of_files_being_written(tmp_path):
     with whole(tmp_path / "kept.json") as file:
-        assert files.unfinished(Path(file.name).name)
-    assert [name for name in ("kept.json", ".nfs0001", ".kept.json", "kept.json.bak") if files.unfinished(name)] == []
+        assert unfinished(Path(file.name).name)
+    kept = ["kept.json", ".nfs0001", ".kept.json", "kept.json.bak", ".kept.json.unfinished"]
+    assert [name for name in kept if unfinished(name)] == []
+
+
+@pytest.mark.parametrize("name", [".folder.json.swp", ".notes.json.bak", ".kept.json.abc_1x2z"])
+def test_a_hidden_file_of_the_users_is_not_swept(runs, name):
+    mine = runs / name
+    mine.write_text("mine")
+    assert read(runs) == RECORDS
+    assert mine.read_text() == "mine"
 
 
 def test_others_may_read_what_is_kept_as_the_umask_says(tmp_path):
@@ -148,7 +173,7 @@ def test_others_may_read_what_is_kept_as_the_umask_says(tmp_path):
 
 
 def test_a_folder_is_read_while_another_process_writes_and_nothing_changes(runs):
-    left = runs / "results" / f".{JOB.key}.json.abc_1x2z"
+    left = runs / "results" / f".{JOB.key}.json.{'0a' * 8}.unfinished"
     with folder.opened(runs, "a-grid"):
         left.write_text("half")
         before = {file: file.stat().st_mtime_ns for file in runs.rglob("*")}
