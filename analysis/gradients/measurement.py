@@ -121,18 +121,54 @@ def measure(
     >>> table[["surrogate", "layer", "depth", "angle_degrees"]].round(1).to_string(index=False).split()[:4]
     ['surrogate', 'layer', 'depth', 'angle_degrees']
     """
+    return measured(
+        model,
+        loss,
+        batch,
+        surrogates,
+        activations=activations,
+        draws=draws,
+        seed=seed,
+        reference=reference,
+        samples=samples,
+        signs=signs,
+        network=network,
+        stage=stage,
+        step=step,
+        caller="measure",
+    )
+
+
+def measured(
+    model: nn.Module,
+    loss: Loss,
+    batch: tuple[Any, Any],
+    surrogates: Given,
+    *,
+    activations: Sequence[Any] | None,
+    draws: int,
+    seed: int,
+    reference: str | Reference = "exact",
+    samples: bool = False,
+    signs: bool = True,
+    network: str,
+    stage: str,
+    step: int | None = None,
+    caller: str,
+) -> pd.DataFrame:
+    """`measure`, whose refusals and warnings name ``caller``, the function that the user called."""
     import pandas as pd
 
-    chosen = chosen_from(surrogates, "measure")
-    against = named(reference, REFERENCES, "measure")
-    count(draws, "draws", "at least one draw of each random surrogate is needed.", "measure")
-    seeded(seed, "measure")
+    chosen = chosen_from(surrogates, caller)
+    against = named(reference, REFERENCES, caller)
+    count(draws, "draws", "at least one draw of each random surrogate is needed.", caller)
+    seeded(seed, caller)
     if samples and not isinstance(against, Exact):
         raise Refused(
-            f"measure(samples=True, reference={against.label!r}): single samples are compared with the exact gradient "
+            f"{caller}(samples=True, reference={against.label!r}): single samples are compared with the exact gradient "
             f"alone; leave one of the two out."
         )
-    setting = Setting.of(model, loss, batch, "measure")
+    setting = Setting.of(model, loss, batch, caller)
     with untouched(model, setting.owned, seed) as again:
         lean = None
         if not signs and isinstance(against, Exact):
@@ -169,7 +205,7 @@ def measure(
         loss=found.loss,
         reference={"name": against.label, **found.facts},
         way=found.way,
-        **noted(model, "measure", activations, found.unreached),
+        **noted(model, caller, activations, found.unreached),
     )
     return table
 
@@ -199,7 +235,7 @@ def _formed(
     observation = observed(setting)
     keys = list(observation.activations) if activations is None else list(activations)
     if not keys:
-        raise Refused(f"measure(model=...): {observation.nothing()}")
+        raise Refused(f"{setting.caller}(model=...): {observation.nothing()}")
     native = natively(setting, observation, again)
     judge = against.prepare(native)
     of_layer = layers(setting.model, observation.order)

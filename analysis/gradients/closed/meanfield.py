@@ -9,8 +9,7 @@ sqrt(E psi^2/E phi'^2), with z ~ N(0, q) and q the mean square of each activatio
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from ...surrogates.lookup import activation
 from ...surrogates.surrogate import Surrogate
 from ..inputs import untouched
 from ..layers import layers, observe
-from ..measurement import measure
+from ..measurement import measured
 from ..measuring.choice import Given
 from ..measuring.choice import surrogates as chosen_from
 from ..measuring.rows import WHOLE
@@ -129,8 +128,8 @@ def meanfield(
     untied = _names(activations)
     setting = Setting.of(model, loss, batch, "meanfield")
     options: dict[str, Any] = {"activations": activations, "draws": draws, "seed": seed}
-    with _called():
-        table = measure(model, loss, batch, surrogates, **options, network=network, stage=stage)
+    options |= {"network": network, "stage": stage}
+    table = measured(model, loss, batch, surrogates, **options, caller="meanfield")
     with untouched(model, setting.owned, seed) as again:
         observation = observe(model, setting.output)
         known = native(setting, observation, again)
@@ -141,15 +140,6 @@ def meanfield(
         places = {layer.path: [positions[id(p)] for p in layer.parameters if id(p) in positions] for layer in of_layer}
     predictions = {name: _layers(known, chains, places, surrogate, untied) for name, surrogate in chosen.items()}
     return _joined(table, chains, predictions, remarks)
-
-
-@contextmanager
-def _called() -> Iterator[None]:
-    """What `measure` refuses is refused in the name of the function that the user called."""
-    try:
-        yield
-    except Refused as refusal:
-        raise Refused(str(refusal).replace("measure(", "meanfield(", 1)) from refusal
 
 
 def _remarks(model: nn.Module, order: Sequence[nn.Module]) -> dict[str, str]:
@@ -225,21 +215,21 @@ def _joined(
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for measured in table.to_dict("records"):
-        layer = measured["layer"]
-        found = predictions[measured["surrogate"]][layer]
+    for row in table.to_dict("records"):
+        layer = row["layer"]
+        found = predictions[row["surrogate"]][layer]
         calls = chains[layer].calls if layer in chains else ()
         known = not found.reason
         rows.append(
-            {name: measured[name] for name in _COORDINATES}
+            {name: row[name] for name in _COORDINATES}
             | {
                 "crossed": len(calls) if layer in chains else None,
                 "mean_squared_preactivation": calls[0].mean_square if calls else None,
                 "predicted_cosine": found.cosine if known else None,
                 "predicted_log10_magnitude_ratio": math.log10(found.ratio) if known else None,
-                "cosine": measured["cosine"],
-                "log10_magnitude_ratio": measured["log10_magnitude_ratio"],
-                "measured_reason": measured["reason"],
+                "cosine": row["cosine"],
+                "log10_magnitude_ratio": row["log10_magnitude_ratio"],
+                "measured_reason": row["reason"],
                 "state": "defined" if known else "undefined",
                 "reason": found.reason,
                 "remark": remarks.get(layer, "") if known else "",

@@ -6,8 +6,11 @@ the number is then one of something else than a reader may think, so it is said 
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from traceback import walk_stack
 from typing import Any
 
 from torch import nn
@@ -60,10 +63,17 @@ def concealed(model: nn.Module, activations: Sequence[Any] | None = None) -> lis
     return [str(each) for each in ledger.unreached]
 
 
+def _level() -> int:
+    """The stacklevel at which the caller of this function warns at the user's line, outside of this package."""
+    package = __name__.partition(".")[0]
+    names = (frame.f_globals.get("__name__", "") for frame, _ in walk_stack(sys._getframe(1)))
+    return 1 + sum(1 for _ in takewhile(lambda name: name.partition(".")[0] == package, names))
+
+
 def noted(
     model: nn.Module, caller: str, activations: Sequence[Any] | None, unreached: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """The mode and what was not reached, as provenance; warns of batch norm and of the latter, at the caller's caller.
+    """The mode and what was not reached, as provenance; warns of batch norm and of the latter, at the user's line.
 
     Args:
         model: as it was measured.
@@ -76,10 +86,13 @@ def noted(
         ``training`` (whether any module is in training mode), ``remarks`` (what that changes) and ``unreached``.
     """
     known = list(unreached)
+    level = _level()
     more = [each for each in concealed(model, activations) if each not in known]
     for remark in _norms(model):
-        warnings.warn(f"{caller}: {remark} Call model.eval() where that is not meant.", ModeWarning, stacklevel=3)
+        warnings.warn(f"{caller}: {remark} Call model.eval() where that is not meant.", ModeWarning, stacklevel=level)
     if more and activations is None:
-        warnings.warn(f"{caller}: these keep their own derivative: {'; '.join(more)}", UnreachedWarning, stacklevel=3)
+        warnings.warn(
+            f"{caller}: these keep their own derivative: {'; '.join(more)}", UnreachedWarning, stacklevel=level
+        )
     training = any(module.training for module in model.modules())
     return {"training": training, "remarks": remarks(model), "unreached": known + more}

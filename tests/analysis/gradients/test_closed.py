@@ -504,6 +504,7 @@ def test_the_model_is_left_as_it_was(function: Callable[..., pd.DataFrame]) -> N
         (lambda m: jamming(m, F.mse_loss, data(), "full_jam", draws=1), "at least 2 draws"),
         (lambda m: jamming(m, F.mse_loss, data(), 3), r"surrogate=3"),
         (lambda _: meanfield(nn.Linear(3, 1).double(), F.mse_loss, data(), "constant"), r"^meanfield\(model=...\)"),
+        (lambda m: meanfield(m, F.mse_loss, data(), "constant", draws=0), r"^meanfield\(draws=0\)"),
         (lambda m: meanfield(m, F.mse_loss, data(), 3), r"meanfield\(surrogates=3\)"),
         (lambda m: meanfield(m, F.mse_loss, data(), "constant", activations=[nn.Tanh]), "names of the catalogue's"),
         (lambda m: meanfield(m, F.mse_loss, data(), "constant", activations=["tahn"]), "did you mean 'tanh'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import warnings
 from collections.abc import Callable
 
@@ -48,6 +49,26 @@ def test_batch_norm_in_training_mode_is_said_and_warned_of(name: str) -> None:
         attrs = CALLS[name](model).attrs
     assert attrs["training"] is True
     assert [remark.split(":")[0] for remark in attrs["remarks"]] == ["batch norm in training mode (1)"]
+
+
+def during(model: nn.Module) -> pd.DataFrame:
+    with ds.Measuring(model, F.cross_entropy, (X, Y), "constant", at=[0]) as observed:
+        pass
+    return observed.table
+
+
+@pytest.mark.parametrize("name", [*CALLS, "Measuring"])
+@pytest.mark.parametrize(("model", "category"), [(normed().train(), ModeWarning), (Recurrent(), UnreachedWarning)])
+def test_a_warning_names_the_function_called_and_points_at_the_call(
+    name: str, model: nn.Module, category: type[Warning]
+) -> None:
+    with pytest.warns(category) as caught:
+        (CALLS | {"Measuring": during})[name](model)
+    (each,) = (warning for warning in caught if warning.category is category)
+    assert each.filename == __file__
+    called = linecache.getline(__file__, each.lineno)
+    assert f"ds.{name}(" in called
+    assert str(each.message).startswith("measure: " if name == "Measuring" else f"{name}: ")
 
 
 @pytest.mark.parametrize("name", CALLS)
