@@ -43,20 +43,27 @@ def test_an_interrupt_just_after_the_replacement_is_no_other_error(
 
 def test_what_is_being_written_lies_beside_and_goes_where_the_block_raises(tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(b"old")
-    with pytest.raises(KeyError), whole(tmp_path / "kept") as file:
-        file.write(b"half")
-        (beside,) = (each.name for each in tmp_path.iterdir() if each.name != "kept")
-        assert unfinished(beside)
-        raise KeyError
+
+    def breaking() -> None:
+        with whole(tmp_path / "kept") as file:
+            file.write(b"half")
+            (beside,) = (each.name for each in tmp_path.iterdir() if each.name != "kept")
+            assert unfinished(beside)
+            raise KeyError
+
+    pytest.raises(KeyError, breaking)
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("kept", b"old")]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_bytes_that_the_disk_does_not_take_do_not_hide_why_the_block_ended(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), whole(tmp_path / "kept") as file:
-        file.write(b"half")  # held in memory until the file is closed
-        full = os.open("/dev/full", os.O_WRONLY)
-        os.dup2(full, file.fileno())
-        os.close(full)
-        raise KeyError
+    def breaking() -> None:
+        with whole(tmp_path / "kept") as file:
+            file.write(b"half")  # held in memory until the file is closed
+            full = os.open("/dev/full", os.O_WRONLY)
+            os.dup2(full, file.fileno())
+            os.close(full)
+            raise KeyError
+
+    pytest.raises(KeyError, breaking)
     assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import nn
 
 from ...errors import Refused
 from ..measurement import measure
-from ..streaming import stream
+from ..streaming import Empty, stream
 from ..table import provenance
 from .choice import Given, surrogates
 from .setting import Loss
@@ -38,8 +39,9 @@ class Measuring:
         at: after how many steps to measure; 0 is before the first, on entering the block.
         out: a Parquet file that each step's rows go to as they are measured, instead of being held in memory; it
             appears, whole, when the block is left without an exception, and `downslope.analysis.gradients.table.read`
-            reads it. Its provenance is that of the first step, with
-            ``at`` as ``"steps"``, and a further column ``loss`` holds the loss at each.
+            reads it. Its provenance is that of the first step, with ``at`` as ``"steps"``, and a further column
+            ``loss`` holds the loss at each. Where the loop ended before the first step in ``at``, a warning says so,
+            and no file is written.
         options: the other arguments of `measure` (``draws``, ``seed``, ``reference``, ``network``, ``stage``, ...).
 
     Raises:
@@ -99,7 +101,14 @@ class Measuring:
 
     def __exit__(self, *error: Any) -> None:
         self._ended = self._now()
-        self._block.__exit__(*error)
+        try:
+            self._block.__exit__(*error)
+        except Empty:  # the training is done, and is not to be lost for it
+            warnings.warn(
+                f"Measuring(out={str(self._out)!r}): no file was written: the block ended after {self._taken} steps, "
+                f"and at={sorted(self._at)}. Call observed.step() after each step of the optimiser.",
+                stacklevel=2,
+            )
 
     def step(self) -> None:
         """One step of the optimiser has been taken: measures if this one is among those chosen.

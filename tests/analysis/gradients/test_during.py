@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from downslope.analysis import files
 from downslope.analysis.errors import Refused
 from downslope.analysis.gradients.measuring import observing
 from downslope.analysis.gradients.measuring.observing import Measuring
@@ -127,6 +128,45 @@ def test_a_file_that_cannot_be_written_is_refused_on_entering(tmp_path: Path) ->
     observed = Measuring(network(), F.cross_entropy, (X, Y), "constant", at=[0], out=tmp_path / "no" / "s.parquet")
     with pytest.raises(Refused, match=r"Measuring\(out=.*: cannot write there"), observed:
         pass
+
+
+def to_file(path: Path, at: list[int]) -> Measuring:
+    return Measuring(network(), F.cross_entropy, (X, Y), "constant", at=at, out=path)
+
+
+def test_an_error_of_the_loops_own_stays_what_it_is(tmp_path: Path) -> None:
+    """A checkpoint that is missing is not a table that cannot be written."""
+    with pytest.raises(FileNotFoundError, match=r"checkpoint\.pt"), to_file(tmp_path / "s.parquet", [0]):
+        (tmp_path / "checkpoint.pt").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_models_own_stays_what_it_is(tmp_path: Path) -> None:
+    def failing(*_: object) -> torch.Tensor:
+        raise PermissionError("the model's own")
+
+    observed = Measuring(network(), failing, (X, Y), "constant", at=[0], out=tmp_path / "s.parquet")
+    with pytest.raises(PermissionError, match="the model's own"), observed:
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_told_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    observed = to_file(tmp_path / "s.parquet", [0])
+    with pytest.raises(Refused, match=r"out=.*s\.parquet.*cannot write there: No space"), observed:
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loop_that_ends_before_the_first_chosen_step_is_warned_of_and_not_broken(tmp_path: Path) -> None:
+    observed, said = to_file(tmp_path / "s.parquet", [5]), r"out='.*'\): no file was written: .* after 1 steps, and at="
+    with pytest.warns(UserWarning, match=said), observed:
+        observed.step()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_clock_counts_measuring_apart(monkeypatch: pytest.MonkeyPatch) -> None:

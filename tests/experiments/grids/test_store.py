@@ -137,10 +137,10 @@ def test_what_a_killed_process_left_is_swept_away(runs):
         runs / "results" / f".{JOB.key}.json.{'0a' * 8}.unfinished",
         runs / f".curves.parquet.{'1b' * 8}.unfinished",
     ]
-    for left in half:
-        left.write_text("half")
+    for each in half:
+        each.write_text("half")
     assert read(runs) == RECORDS
-    assert [left.exists() for left in half] == [False, False]
+    assert [each.exists() for each in half] == [False, False]
 
 
 def test_the_names_that_are_swept_are_those_of_files_being_written(tmp_path):
