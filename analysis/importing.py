@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 
@@ -26,7 +28,8 @@ def module_at(file: Path) -> ModuleType:
 
 @cache
 def _module(file: Path, changed: int) -> ModuleType:
-    name = f"downslope_given_{file.stem}"
+    # The path is part of the name: two files of one stem are two modules, or the first's objects would not pickle.
+    name = f"downslope_given_{file.stem}_{blake2b(os.fsencode(file), digest_size=4).hexdigest()}"
     specification = importlib.util.spec_from_file_location(name, file)
     assert specification is not None
     assert specification.loader is not None
@@ -34,5 +37,9 @@ def _module(file: Path, changed: int) -> ModuleType:
     sys.modules[name] = module
     if str(file.parent) not in sys.path:
         sys.path.insert(0, str(file.parent))
-    specification.loader.exec_module(module)
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)  # half a module is not to be found
+        raise
     return module
