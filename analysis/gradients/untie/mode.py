@@ -132,6 +132,7 @@ class Replacing(TorchFunctionMode):
 
     def finish(self, module: nn.Module | None, output: Any, failed: bool) -> None:
         """Sees no more; a run that raised is not judged."""
+        self.caught = None  # else an idle run would keep it, and with its traceback all that its frames hold
         if self._aside is None:
             _pop()
         if not (failed or self._recomputing):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 
 import downslope as ds
@@ -221,3 +223,22 @@ def test_runs_of_one_block_do_not_share_their_noise() -> None:
         draws = [torch.autograd.grad(model(u).sum(), u)[0] for _ in range(3)]
     assert not torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[1], draws[2])
+
+
+class Handled(Exception):
+    """A built-in exception cannot be referred to weakly."""
+
+
+def test_an_idle_run_keeps_no_exception_alive() -> None:
+    u, model = torch.ones(3, requires_grad=True), nn.Sequential(nn.Sigmoid())
+    with ds.untie(model, {"logistic": "gaussian"}) as untied:
+        model(u)  # the first run is judged, and not used again
+        try:
+            raise Handled
+        except Handled as error:
+            held = weakref.ref(error)
+            model(u)  # counts: what was handled before it is no failure of its own
+        assert len(untied._idle) == 1
+        gc.collect()
+        assert held() is None
+    assert [place.forward for place in untied.places] == [2]
