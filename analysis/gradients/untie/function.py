@@ -276,7 +276,7 @@ def kept(given: torch.Tensor) -> torch.Tensor:
     if given.is_cpu and given.__class__ is torch.Tensor:
         try:
             if given.untyped_storage().nbytes() == given.numel() * given.itemsize:
-                return getattr(torch, "_lazy_clone", torch.clone)(given)  # type: ignore[no-any-return]
+                return getattr(torch, "_lazy_clone", torch.clone)(given)
         except RuntimeError:  # memory that is not torch's own, e.g. NumPy's; or not one piece: a sparse tensor's
             pass
     return given.clone()
