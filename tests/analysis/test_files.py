@@ -51,7 +51,8 @@ def test_what_is_being_written_lies_beside_and_goes_where_the_block_raises(tmp_p
             assert unfinished(beside)
             raise KeyError
 
-    pytest.raises(KeyError, breaking)
+    with pytest.raises(KeyError):
+        breaking()
     assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("kept", b"old")]
 
 
@@ -65,5 +66,6 @@ def test_bytes_that_the_disk_does_not_take_do_not_hide_why_the_block_ended(tmp_p
             os.close(full)
             raise KeyError
 
-    pytest.raises(KeyError, breaking)
+    with pytest.raises(KeyError):
+        breaking()
     assert list(tmp_path.iterdir()) == []

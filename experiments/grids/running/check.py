@@ -22,7 +22,7 @@ CLOSE = 1e-3
 """Largest relative difference of a number that another machine's rounding may make."""
 
 KINDS = ("scores", "measurements")
-"""The numbers of a record: its curve, and the deviations measured on the way."""
+"""The numbers of a record: its curve with the level of chance, and the deviations measured on the way."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,20 @@ def compared(record: Record, other: Record) -> Compared:
 def _scores(record: Record, other: Record) -> float:
     if record.diverged != other.diverged:
         return math.inf
-    return _largest(record.curve, other.curve, least=_TINY)
+    return _largest((record.curve, record.chance), (other.curve, other.chance), least=_TINY)
 
 
 def _measurements(record: Record, other: Record) -> float:
     """Relative to 1 at least: cosines, log10s and angles may be 0, where rounding has no relative size."""
-    return _largest(record.measured, other.measured, least=1.0)
+    return _largest(_numbers(record), _numbers(other), least=1.0)
+
+
+def _numbers(record: Record) -> list[dict[str, Any]]:
+    """What was measured; of a reason only whether there is one, for its words may hold numbers, rounded."""
+    return [
+        {name: "given" if name == "reason" and value else value for name, value in row.items()}
+        for row in record.measured
+    ]
 
 
 _TINY = 1e-300
