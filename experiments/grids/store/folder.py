@@ -179,9 +179,10 @@ def _same(path: Path, expected: Mapping[str, str]) -> None:
     differing = [name for name in expected if not isinstance(found, dict) or found.get(name) != expected[name]]
     if differing == ["code"]:
         raise Refused(
-            f"{path}: results of other code are not mixed: sources that numbers depend on have changed since it was "
-            f"made (digest {found.get('code')} there, {expected['code']} here). Give --out another folder, or go back "
-            f"to the commit in its provenance; --check says whether its numbers still hold."
+            f"{path}: results of other code are not mixed: sources that numbers depend on, or the Python that runs "
+            f"them, have changed since it was made (digest {found.get('code')} there, {expected['code']} here). Give "
+            f"--out another folder, or go back to the commit in its provenance; --check says whether its numbers still "
+            f"hold."
         )
     if differing:
         said = "; ".join(f"{name} {found.get(name)!r} there, {expected[name]!r} here" for name in differing)

@@ -14,7 +14,7 @@ from downslope.analysis.errors import Refused
 from downslope.analysis.files import unfinished, whole
 from downslope.experiments.grids.cell import Cell
 from downslope.experiments.grids.job import Job, Record
-from downslope.experiments.grids.store import files, folder
+from downslope.experiments.grids.store import files, folder, numerics
 from downslope.experiments.grids.store.numerics import digest
 
 CELLS = tuple(Cell("mlp-digits", "logistic", "tied", 0.05, 64, 1, seed=seed) for seed in (0, 1))
@@ -201,6 +201,59 @@ def test_the_digest_of_the_code_is_of_what_computes(tmp_path):
         found.append(digest(tmp_path))
     assert found[0] == found[1]
     assert len(set(found)) == 3
+
+
+CODE = """
+def f(x, among={1, 2}):
+    try:
+        return [x + 1.5, x in {"a", "b", "c"}]
+    finally:
+        x += 1
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "one.py").write_text(CODE)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("", '"""What this is."""\n', True),
+        ("    try", '    """What f is."""\n    # why\n\n    try', True),
+        ("[x + 1.5, x", "[\n            x + 1.5,\n            x", True),
+        ("1.5", "1.25", False),
+        ("x + 1.5", "x - 1.5", False),
+        ('"b"', '"d"', False),
+        ("{1, 2}", "{1, 3}", False),
+        ("x += 1", "x += 2", False),
+        ("x + 1.5", "among + 1.5", False),
+        ("def f", "def g", False),
+    ],
+)
+def test_the_digest_is_of_code_not_of_what_is_said_about_it(package, before, after, same):
+    found = digest(package)
+    assert CODE.count(before) == 1 or not before
+    (package / "analysis" / "one.py").write_text(CODE.replace(before, after, 1))
+    assert (digest(package) == found) == same
+
+
+def test_the_digest_is_that_of_another_process(package):
+    code = f"import runpy; from pathlib import Path; print(runpy.run_path({numerics.__file__!r})['digest'](Path('.')))"
+    for seed in ("1", "2", "3"):
+        ran = subprocess.run(
+            [sys.executable, "-c", code], cwd=package, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True
+        )
+        assert ran.stdout.decode().strip() == digest(package), ran.stderr
+
+
+def test_what_the_digest_leaves_out_is_there():
+    """A folder that was renamed would be back in the digest, and nobody would know why folders are refused."""
+    package = Path(numerics.__file__).parents[3]
+    assert [name for name in numerics._BESIDE if not (package / name).exists()] == []
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"checksum":"","contents":{}}'])
