@@ -16,6 +16,7 @@ import torch
 from ..deviation import Deviation, deviation
 from ..measuring.setting import Gradients
 from ..measuring.taking import Native
+from ..pairs import total
 from .reference import Judge, Numbers, labelled, positive, undirected
 
 
@@ -64,7 +65,7 @@ class _Difference:
         parts = [part if i in where else None for i, part in enumerate(gradient)]
         compared = deviation([gradient[i] for i in where], [exact[i] for i in where])
         squares = [float(part.double().square().sum()) for part in parts if part is not None]
-        norm = math.sqrt(math.fsum(squares))
+        norm = math.sqrt(total(squares))
         if not 0 < norm < math.inf:
             why = "the gradient is zero" if norm == 0 else "the gradient is not finite"
             return undirected(compared, f"{why}, so there is no step to take"), dict.fromkeys(COLUMNS)
@@ -83,7 +84,7 @@ class _Difference:
         if self.distance is not None:
             return self.distance
         parameters = [self.native.setting.parameters[i].detach() for i in where]
-        size = math.sqrt(math.fsum(float(each.double().square().sum()) for each in parameters))
+        size = math.sqrt(total([float(each.double().square().sum()) for each in parameters]))
         coarsest = max(torch.finfo(each.dtype).eps for each in parameters)
         return float(coarsest ** (1 / 3) * max(1.0, size))
 
