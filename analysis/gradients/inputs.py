@@ -110,3 +110,14 @@ def scalar(value: Any, caller: str = "measure") -> torch.Tensor:
     if not torch.isfinite(value).all():
         raise Refused(f"{caller}(loss=...): the loss is {value.item()}, so no gradient of it is defined.")
     return value
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a GPU or here.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shapes do not match"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -20,6 +20,7 @@ from torch import nn
 from ...analysis.gradients.margin.certificate.certificate import certify
 from ...analysis.gradients.margin.descent import descent_margin
 from ...analysis.gradients.margin.margin import Margin
+from ...analysis.gradients.margin.walk.inputs import double
 from ...analysis.gradients.table import provenance
 from ...analysis.surrogates.lookup import surrogate
 
@@ -67,8 +68,8 @@ def margins(
     """
     import pandas as pd
 
-    precise, inputs = copy.deepcopy(model).double(), [_precise(part) for part in batch]
-    found = list(descent_margin(precise, loss, (inputs[0], inputs[1])))
+    precise, (inputs, targets) = copy.deepcopy(model).double(), double(batch)
+    found = list(descent_margin(precise, loss, (inputs, targets)))
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
     for position, margin in enumerate(found):
@@ -76,7 +77,7 @@ def margins(
         if not here:  # two activations in a row: there is no layer between them
             continue
         bounds = certify(model, loss, batch, over=here, restarts=restarts, seed=seed)
-        own = descent_margin(_alone(precise, here), loss, (inputs[0], inputs[1]))[position]
+        own = descent_margin(_alone(precise, here), loss, (inputs, targets))[position]
         shared = {
             "network": network,
             "trained": trained,
@@ -93,10 +94,6 @@ def margins(
     table = pd.DataFrame(rows)
     table.attrs = provenance(seed=seed, schema=SCHEMA, samples=len(batch[1]), restarts=restarts)
     return table
-
-
-def _precise(part: Any) -> Any:
-    return part.double() if isinstance(part, torch.Tensor) and part.is_floating_point() else part
 
 
 def _alone(model: nn.Module, names: Sequence[str]) -> nn.Module:

@@ -12,12 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ...errors import Refused, near
 from ...importing import module_at
-from ..inputs import check_weights
+from ..inputs import check_weights, out_of_memory
 
 
 def model(target: str, weights: str | None = None, *, training: bool = False) -> nn.Module:
@@ -78,17 +77,6 @@ def own(option: str, target: str, given: Callable[[], str] = lambda: "") -> Iter
         said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         noted = "".join(f" {note}" for note in getattr(error, "__notes__", ()))  # which module it was
         raise Refused(f"{option} {target}: it raised {type(error).__name__}: {said}{given()}.{noted}") from error
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or here.
-
-    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shapes do not match"))
-    (True, False)
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def object_at(target: str, option: str) -> Any:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ...errors import Refused
+from ..inputs import out_of_memory
 from ..measurement import measure
 from ..measuring.remarks import ModeWarning
 from ..untie.reach import UnreachedWarning
 from .fitting import Loss, first, moved, placed, tried
 from .fitting import loss as named_loss
-from .loading import batches, object_at, out_of_memory
+from .loading import batches, object_at
 from .loading import model as loaded
 from .options import check_measured, check_setting, reworded
 from .summary import Summary, through

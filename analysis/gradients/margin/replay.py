@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from ...errors import Refused
 from ..inputs import scalar
-from .walk.inputs import Loss, check, run, whole_in_memory
+from .walk.inputs import Loss, check, double, run, whole_in_memory
 from .walk.places import Place, visiting
 
 
@@ -92,9 +91,9 @@ def replay(
     """
     inputs, targets = check(model, batch, "replay")
     if precise:
-        inputs, targets = tree_map_only(Tensor, _double, (inputs, targets))
+        inputs, targets = double((inputs, targets))
         loss = copy.deepcopy(loss).double() if isinstance(loss, nn.Module) else loss
-    kept: Callable[[Tensor], Tensor] = _double if precise else lambda tensor: tensor
+    kept: Callable[[Tensor], Tensor] = double if precise else lambda tensor: tensor
     parameters = {n: kept(p.detach()).requires_grad_(p.requires_grad) for n, p in model.named_parameters()}
     state = parameters | {name: kept(buffer) for name, buffer in model.named_buffers()}
     named = {name: p for name, p in parameters.items() if p.requires_grad}
@@ -166,7 +165,3 @@ def replay_precisely(
     except RuntimeError:  # a tensor that the code makes itself, or holds outside of its buffers, is of its own dtype
         return replay(model, loss, batch, factors, over)
     return found if alike(found) else replay(model, loss, batch, factors, over)
-
-
-def _double(tensor: Tensor) -> Tensor:
-    return tensor.detach().to(torch.float64, copy=True) if tensor.is_floating_point() else tensor

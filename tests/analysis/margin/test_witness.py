@@ -214,3 +214,17 @@ def test_a_replay_that_is_refused_leaves_the_margins_and_the_certificate(case, m
     assert shown.count("not replayed by real backward passes: Margin: there was no memory left.\n") == len(pairs) - 1
     assert shown.count("not replayed by real backward passes: Certificate: there was no memory left.\n") == 1
     assert json.loads(json.dumps(found)) == found
+
+
+def test_targets_of_several_tensors_are_bounded_in_double_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    x, y, weights = torch.randn(6, 3), torch.randn(6, 2), torch.rand(6)
+
+    def weighted(output, targets):
+        return targets["weights"] @ (output - targets["y"]).square() @ torch.ones(2, dtype=output.dtype)
+
+    found = ds.certify(model, weighted, (x, {"y": y, "weights": weights}), tolerance=0.1)
+    assert found.replay().dtype == torch.float64
+    assert found.replay().inner == pytest.approx(found.above.upper, rel=1e-6)
+    assert {part.dtype for part in (x, y, weights)} == {torch.float32}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..walk.inputs import out_of_memory
+from ...inputs import out_of_memory
 from .chain import Chain, Slope
 from .rounded import UNIT, Rounded, upward
 

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from ....errors import Refused
 from ...inputs import scalar
-from ..walk.inputs import Loss, check, no_step
+from ..walk.inputs import Loss, check, double, no_step
 from ..walk.places import Call, Place, inside, recognise
 from ..walk.reuse import LINEAR
 from .chain import Chain, Link, Slope, complete
@@ -217,10 +217,10 @@ def trace(model: nn.Module, loss: Loss, batch: tuple[Any, Any], over: frozenset[
         raise Refused(
             f"certify(over={unknown}): no trainable parameter of the model; they are {', '.join(sorted(trained))}."
         )
-    state = {name: _precise(t).requires_grad_(t.requires_grad) for name, t in model.named_parameters()}
-    state |= {name: _precise(t) for name, t in model.named_buffers()}
+    state = {name: double(t, "cpu").requires_grad_(t.requires_grad) for name, t in model.named_parameters()}
+    state |= {name: double(t, "cpu") for name, t in model.named_buffers()}
     with torch.no_grad(), inside(model) as running:
-        tape = _Tape(model, _precise(tensor), running)
+        tape = _Tape(model, double(tensor, "cpu"), running)
         tape.names = {id(t): name for name, t in state.items()}
         with tape:
             args, kwargs = ((), {name: tape.current}) if name else ((tape.current,), {})
@@ -231,7 +231,7 @@ def trace(model: nn.Module, loss: Loss, batch: tuple[Any, Any], over: frozenset[
         )
     last = output.clone().requires_grad_()
     with torch.enable_grad():
-        value = scalar(loss(last, _precise(targets)), "certify")
+        value = scalar(loss(last, double(targets, "cpu")), "certify")
         if value.grad_fn is None:
             raise Refused(
                 "certify(loss=...): it does not depend on the model's output by any path that autograd sees (was the "
@@ -255,10 +255,3 @@ def _one(inputs: Any) -> tuple[Tensor, str]:
     if not isinstance(inputs, Tensor):
         raise Refused("certify(batch=...): a certificate takes one tensor of inputs, samples first.")
     return inputs, name
-
-
-def _precise(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        return value.double() if value.is_floating_point() else value.clone()
-    return value

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from ....errors import Refused
 from ...inputs import check as check_finite
+from ...inputs import out_of_memory
 from .places import Place
 
 Loss = Callable[[Any, Any], Tensor]
@@ -64,6 +66,25 @@ def no_step(place: Place, caller: str) -> None:
         )
 
 
+def double(value: Any, device: torch.device | str | None = None) -> Any:
+    """A copy, off its graph, of each tensor in ``value``, those of floats in float64.
+
+    Args:
+        value: a tensor, or tuples, lists and mappings of them; any other tensor keeps its dtype, and what is no tensor
+            stays as it is.
+        device: where all tensors go; each stays where it is, where ``None``.
+
+    >>> double((torch.ones(1), torch.tensor([2]), "mean"))
+    (tensor([1.], dtype=torch.float64), tensor([2]), 'mean')
+    """
+
+    def one(tensor: Tensor) -> Tensor:
+        dtype = torch.float64 if tensor.is_floating_point() else tensor.dtype
+        return tensor.detach().to(device, dtype, copy=True)
+
+    return tree_map_only(Tensor, one, value)
+
+
 def run(model: Callable[..., Any], inputs: Any) -> Any:
     """The model's output: ``model(*inputs)`` of a tuple, ``model(**inputs)`` of a mapping, else ``model(inputs)``."""
     if isinstance(inputs, Mapping):
@@ -87,13 +108,6 @@ def whole_in_memory(caller: str) -> Iterator[None]:
             f"{caller}(batch=...): it does not fit into memory ({(str(error) or 'MemoryError').splitlines()[0]}). The "
             f"passes are those of the whole batch and cannot be taken in parts: give a smaller batch."
         ) from error
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out."""
-    from ...given import loading  # loads what imports this
-
-    return loading.out_of_memory(error)
 
 
 def culprit(model: nn.Module, error: BaseException) -> str:
