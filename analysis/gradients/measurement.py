@@ -205,7 +205,7 @@ def measured(
         loss=found.loss,
         reference={"name": against.label, **found.facts},
         way=found.way,
-        **noted(model, caller, activations, found.unreached),
+        **noted(model, caller, activations, found.unreached, found.own),
     )
     return table
 
@@ -220,6 +220,7 @@ class _Compared:
     unreached: Sequence[str]
     facts: Mapping[str, Any]
     compared: Sequence[tuple[Choice, str, int, Deviation, Numbers]]
+    own: Sequence[str] = ()
 
 
 def _formed(
@@ -245,7 +246,7 @@ def _formed(
             for choice, gradients in (list(found.gradients) if judge.reruns else found.gradients)
             for each in compare(of_layer, setting.parameters, gradients, native.exact, judge)
         ]
-    return _Compared(found.way, found.activation, native.loss, found.unreached, judge.facts, compared)
+    return _Compared(found.way, found.activation, native.loss, found.unreached, judge.facts, compared, native.own)
 
 
 def _lean(found: Metrics, setting: Setting) -> _Compared:

@@ -120,7 +120,7 @@ def jamming(
         device=str(setting.parameters[0].device),
         schema=SCHEMA,
         loss=known.loss,
-        **noted(model, "jamming", activations),
+        **noted(model, "jamming", activations, own=known.own),
     )
     return table
 

@@ -118,7 +118,7 @@ def along(
         schema=SCHEMA,
         loss=known.loss,
         normalised_length=unit,
-        **noted(model, "along", activations),
+        **noted(model, "along", activations, own=known.own),
     )
     return table
 

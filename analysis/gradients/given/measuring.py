@@ -16,7 +16,7 @@ from torch import nn
 from ...errors import Refused
 from ..inputs import out_of_memory
 from ..measurement import measure
-from ..measuring.remarks import ModeWarning
+from ..measuring.remarks import ModeWarning, OwnBackwardWarning
 from ..untie.reach import UnreachedWarning
 from .fitting import Loss, first, moved, placed, tried
 from .fitting import loss as named_loss
@@ -171,7 +171,7 @@ def measured(
 def _said_later() -> Iterator[None]:
     """Of the model's mode and of what was not untied: both stand in the provenance, and are printed with the table."""
     with warnings.catch_warnings():
-        for category in (ModeWarning, UnreachedWarning):
+        for category in (ModeWarning, OwnBackwardWarning, UnreachedWarning):
             warnings.simplefilter("ignore", category)
         yield
 

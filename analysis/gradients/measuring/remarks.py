@@ -13,6 +13,7 @@ from itertools import takewhile
 from traceback import walk_stack
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -20,7 +21,13 @@ from torch.nn.modules.dropout import _DropoutNd
 from ...surrogates.activations import ACTIVATIONS
 from ...surrogates.lookup import activation
 from ..untie.ledger import Ledger
-from ..untie.reach import UnreachedWarning, hidden
+from ..untie.reach import UnreachedWarning, graph, hidden
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class OwnBackwardWarning(UserWarning):
+    """The model has a backward of its own writing, and "exact" is the gradient through that one."""
 
 
 class ModeWarning(UserWarning):
@@ -47,6 +54,13 @@ def _drops(model: nn.Module) -> list[str]:
     return [said] if found else []
 
 
+def written(loss: torch.Tensor) -> tuple[str, ...]:
+    """The names of the user's own autograd functions on the graph of a loss; torch's and ours are left out."""
+    found = (getattr(node, "_forward_cls", None) for node in graph(loss, 0))
+    theirs = [each for each in found if each and each.__module__.partition(".")[0] not in ("torch", _PACKAGE)]
+    return tuple(sorted({each.__name__ for each in theirs}))
+
+
 def concealed(model: nn.Module, activations: Sequence[Any] | None = None) -> list[str]:
     """Each of these activations, all of the catalogue where ``None``, that a module computes where no call is seen.
 
@@ -63,17 +77,29 @@ def concealed(model: nn.Module, activations: Sequence[Any] | None = None) -> lis
     return [str(each) for each in ledger.unreached]
 
 
+def _own(names: Sequence[str]) -> str:
+    return (
+        f"{', '.join(names)}: an autograd.Function with a backward of its own, so the exact gradient here is the one "
+        f"through that backward. Where its forward is a step, that is itself a surrogate's: write the step as "
+        f"torch.heaviside or torch.sign for the references that steps have, or take the finite difference."
+    )
+
+
 def _level() -> int:
     """The stacklevel at which the caller of this function warns at the user's line, outside of this package."""
-    package = __name__.partition(".")[0]
     names = (frame.f_globals.get("__name__", "") for frame, _ in walk_stack(sys._getframe(1)))
-    return 1 + sum(1 for _ in takewhile(lambda name: name.partition(".")[0] == package, names))
+    return 1 + sum(1 for _ in takewhile(lambda name: name.partition(".")[0] == _PACKAGE, names))
 
 
 def noted(
-    model: nn.Module, caller: str, activations: Sequence[Any] | None, unreached: Iterable[str] = ()
+    model: nn.Module,
+    caller: str,
+    activations: Sequence[Any] | None,
+    unreached: Iterable[str] = (),
+    own: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The mode and what was not reached, as provenance; warns of batch norm and of the latter, at the user's line.
+    """The mode, what was not reached and backwards of the user's own, as provenance; warns of batch norm and of the
+    latter two, at the user's line.
 
     Args:
         model: as it was measured.
@@ -81,6 +107,7 @@ def noted(
         activations: as the caller takes them. Where ``None``, every one of the catalogue was meant; `untie`, asked for
             those that were seen to run, has not missed the others, so they are warned of here.
         unreached: what `untie` could not reach, and has warned of.
+        own: the user's autograd functions in the model as it is, from `written`.
 
     Returns:
         ``training`` (whether any module is in training mode), ``remarks`` (what that changes) and ``unreached``.
@@ -94,5 +121,11 @@ def noted(
         warnings.warn(
             f"{caller}: these keep their own derivative: {'; '.join(more)}", UnreachedWarning, stacklevel=level
         )
+    if own:
+        warnings.warn(f"{caller}: {_own(own)}", OwnBackwardWarning, stacklevel=level)
     training = any(module.training for module in model.modules())
-    return {"training": training, "remarks": remarks(model), "unreached": known + more}
+    return {
+        "training": training,
+        "remarks": [*remarks(model), *([_own(own)] if own else [])],
+        "unreached": known + more,
+    }

@@ -14,6 +14,7 @@ from ...surrogates.surrogate import Surrogate
 from ..layers import Observation
 from ..references.steps import FLAT, below, marking, stepping
 from ..untie.untied import untie
+from .remarks import written
 from .setting import Gradients, Setting
 
 
@@ -28,6 +29,7 @@ class Native:
         loss: its value.
         exact: torch's own gradient by each trained parameter, in float64, Heaviside's derivative taken as 0.
         flat: positions of the parameters from which a path to the loss runs through a Heaviside, sign or round unit.
+        own: names of the user's own autograd functions on its graph.
     """
 
     setting: Setting
@@ -36,6 +38,7 @@ class Native:
     loss: float
     exact: Gradients
     flat: frozenset[int]
+    own: tuple[str, ...] = ()
 
 
 def native(setting: Setting, observation: Observation, again: Callable[[], None]) -> Native:
@@ -46,6 +49,7 @@ def native(setting: Setting, observation: Observation, again: Callable[[], None]
     """
     again()
     value = setting.native(observation.activations)
+    own = written(value)
     exact = setting.gradient(value)
     flat: frozenset[int] = frozenset()
     if not FLAT.isdisjoint(observation.activations):
@@ -53,7 +57,7 @@ def native(setting: Setting, observation: Observation, again: Callable[[], None]
         with stepping(setting.model, marking):
             output = setting.output()
         flat = below(setting.loss(output, setting.y), setting.parameters)
-    return Native(setting, again, observation.activations, float(value.detach()), exact, flat)
+    return Native(setting, again, observation.activations, float(value.detach()), exact, flat, own)
 
 
 def same(found: Tensor, native: Native) -> Tensor:

@@ -52,7 +52,8 @@ class Noisy:
         if not ran:
             raise Refused(
                 f"{caller}(reference={label!r}): the model runs no Heaviside or sign unit, so there is nothing to "
-                f"smooth; its exact gradient is defined: reference='exact'."
+                f"smooth. Without steps its exact gradient is defined: reference='exact'. A step inside an "
+                f"autograd.Function of your own is not seen: write it as torch.heaviside or torch.sign."
             )
         if several := [name for name in ran if name not in TWO_VALUED]:
             raise Refused(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import linecache
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import downslope as ds
 import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from downslope.analysis.gradients.measuring.remarks import ModeWarning
+from downslope.analysis.gradients.measuring.remarks import ModeWarning, OwnBackwardWarning
 from downslope.analysis.gradients.untie.reach import UnreachedWarning
 from torch import nn
 
@@ -108,3 +109,36 @@ def test_only_the_activations_that_are_meant_are_missed() -> None:
         warnings.simplefilter("error")
         table = ds.measure(Recurrent(), F.cross_entropy, (X, Y), "constant", activations=["relu"])
     assert table.attrs["unreached"] == []
+
+
+class Sharp(torch.autograd.Function):
+    """A step with the backward of a fast sigmoid, as spiking libraries write it."""
+
+    @staticmethod
+    def forward(ctx: Any, u: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(u)
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> torch.Tensor:
+        return upstream / (1 + ctx.saved_tensors[0].abs()) ** 2
+
+
+class Spike(nn.Module):
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        return Sharp.apply(u)
+
+
+@pytest.mark.parametrize("name", ["measure", "along", "jamming"])
+def test_a_backward_of_the_users_own_is_not_called_exact_in_silence(name: str) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), Spike(), nn.Linear(4, 2))
+    with pytest.warns(OwnBackwardWarning, match=f"{name}: Sharp: an autograd.Function"):
+        table = CALLS[name](model)
+    assert any(remark.startswith("Sharp: an autograd.Function") for remark in table.attrs["remarks"])
+
+
+def test_backwards_of_torch_and_of_ours_are_no_ones_own() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        assert ds.measure(model, F.cross_entropy, (X, Y), "constant").attrs["remarks"] == []
