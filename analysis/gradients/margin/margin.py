@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -151,7 +152,7 @@ class Margin:
 
         Raises:
             ValueError: no ``kappa`` is given and ``kappa_star`` is infinite or undefined.
-            Refused: the model, or the batch, is no longer what it was.
+            Refused: ``kappa`` is not a finite number >= 1; the model, or the batch, is no longer what it was.
 
         >>> model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.LeakyReLU(0.5)).double()
         >>> _ = torch.nn.init.ones_(model[0].weight)
@@ -163,6 +164,12 @@ class Margin:
         >>> abs(margin.replay().inner) < 1e-12, beyond.inner < 0, after > beyond.loss
         (True, True, True)
         """
+
+        if kappa is not None and not (isinstance(kappa, Real) and 1 <= kappa < math.inf):
+            raise Refused(
+                f"replay(kappa={kappa!r}): the largest over the smallest factor is a finite number >= 1; give one, as "
+                f"replay(2.0), or none for kappa_star."
+            )
 
         def alike(found: Replay) -> bool:
             return abs(found.norm_squared - self.norm_squared) <= self.rounding

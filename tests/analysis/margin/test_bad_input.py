@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import downslope as ds
 import pytest
 import torch
@@ -115,6 +117,14 @@ def test_training_mode(ask, layer):
 def test_every_parameter_frozen(ask):
     with pytest.raises(Refused, match="no parameter has requires_grad"):
         ask(Model(nn.Tanh()).requires_grad_(False), F.cross_entropy, batch())
+
+
+@pytest.mark.parametrize("kappa", ["a", 0.5, -1.0, float("inf"), float("nan"), 1j], ids=str)
+def test_a_replay_names_a_ratio_that_is_none(kappa):
+    (margin,) = ds.descent_margin(Model(nn.Tanh()), F.cross_entropy, batch())
+    with pytest.raises(Refused, match=re.escape(f"replay(kappa={kappa!r}): ") + ".*finite number >= 1; give one"):
+        margin.replay(kappa)
+    assert margin.replay(1).inner > 0
 
 
 def test_batch_norm_in_evaluation_mode_is_measured():
