@@ -107,7 +107,7 @@ def show(
 
 @app.command()
 def measure(
-    network: Annotated[str | None, typer.Option(help="A network of ours, trained and measured at four stages.")] = None,
+    network: Annotated[str | None, typer.Option(help="A network of ours, measured at up to four stages.")] = None,
     trained: Annotated[str | None, typer.Option(help="Its backward: tied, or a surrogate; its own where none.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of its training, instead of its own number.")] = None,
     model: Annotated[str | None, typer.Option(metavar="FILE.py:FACTORY", help="Your module; the file is run.")] = None,
@@ -139,15 +139,15 @@ def measure(
 
     measured, seeds = tuple(surrogate or SURROGATES), tuple(seed or (0,))
     given.check_measured(measured, reference, per_sample=per_sample)
-    unsaid = (None, None, None, "cross-entropy", None, None, False, "")
-    if model is not None and data is not None and (network, trained, epochs) == (None, None, None):
+    ours, yours = (network, trained, epochs), (model, data, weights, loss, activation, batches, training, stage)
+    if model is not None and data is not None and ours == (None, None, None):
         what = given.What(measured, activation or (), draws, seeds, reference, stage, samples, batches, per_sample)
         typed = given.Typed(model, data, weights, loss, training, device)
         with _bars() as bar:
             told = bar("measuring", batches and batches * len(seeds))
             summary = given.run(typed, what, out, keep=as_json, progress=told)
         print(summary.as_json(out)) if as_json else Console().print(*summary.shown(model), sep="\n")
-    elif (model, data, weights, loss, activation, batches, training, stage) == unsaid:
+    elif yours == (None, None, None, "cross-entropy", None, None, False, ""):
         given.check_setting(loss, device, weights, out)
         name = network or "mlp-digits"
         backwards, size = (trained or networks.network(name).backward,), samples or study.Plan.batch
@@ -159,7 +159,7 @@ def measure(
             table.write(found, out)
         print(table.as_json(found)) if as_json else Console().print(*present.angles(found, name), sep="\n")
     else:
-        raise Refused("give --model and --data, or --network; the options of the one do not go with the other.")
+        raise given.mixed(ours, yours)
 
 
 @app.command()

@@ -17,3 +17,4 @@ from .measuring import What as What
 from .measuring import run as run
 from .options import check_measured as check_measured
 from .options import check_setting as check_setting
+from .options import mixed as mixed

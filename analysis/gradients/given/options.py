@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,40 @@ OPTIONS = {
     "samples": "--per-sample",
 }
 """The arguments of the functions, by the options that fill them in."""
+
+OURS = {"--network": None, "--trained": None, "--epochs": None}
+"""Options of a measurement of a network of ours alone, and what they are where they are not typed."""
+
+YOURS = {
+    **{"--model": None, "--data": None, "--weights": None, "--loss": "cross-entropy"},
+    **{"--activation": None, "--batches": None, "--training": False, "--stage": ""},
+}
+"""Those of a measurement of a user's model alone."""
+
+
+def given(options: Mapping[str, object], values: Sequence[object]) -> list[str]:
+    """Which of the options were typed, their values in the same order.
+
+    >>> given(OURS, (None, None, 3))
+    ['--epochs']
+    """
+    return [name for (name, unsaid), value in zip(options.items(), values, strict=True) if value != unsaid]
+
+
+def mixed(ours: Sequence[object], yours: Sequence[object]) -> Refused:
+    """What is said where options of both were typed, or of a user's model without the model or the data.
+
+    >>> refusal = mixed(("mlp-digits", None, None), (None, None, None, "cross-entropy", None, None, True, "end"))
+    >>> str(refusal).partition("other: ")[2]
+    'leave out --training, --stage, or --network.'
+    """
+    first, second = given(OURS, ours), given(YOURS, yours)
+    if first:
+        said = f"leave out {', '.join(second)}, or {', '.join(first)}."
+    else:
+        lacking = [name for name in ("--model", "--data") if name not in second]
+        said = f"{', '.join(second)} without {' and '.join(lacking)}."
+    return Refused(f"give --model and --data, or --network; the options of the one do not go with the other: {said}")
 
 
 def reworded(message: str) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..references.difference import REASON as NO_DIRECTION
 from .options import reworded
 
 _EDGES, _BORDER = 3, 1  # what a table adds to each column, and to itself
@@ -59,4 +60,7 @@ def undefined(reasons: Mapping[str, int], rows: int) -> Iterator[Text]:
         said = next(iter(found))
         if len(found) > 1 and shares:
             said = re.sub(r"\d+%", f"{shares[0]}% to {shares[-1]}%", said)
+        if said == NO_DIRECTION:
+            yield Text("angles are undefined, as they are for finite differences, which have a slope and no direction")
+            continue
         yield Text(f"{sum(found.values())} of {rows} rows undefined: {reworded(said)}")

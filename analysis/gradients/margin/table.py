@@ -114,8 +114,10 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     if found["unreached"]:
         console.print(Text(f"activations out of reach, with their own derivatives: {', '.join(found['unreached'])}"))
     if certificate := found.get("certificate"):
+        many = len(certificate["places"])
+        which = "the one activation" if many == 1 else f"all {many} activations at once"
         console.print(
-            f"all {len(certificate['places'])} activations at once, <g, g~> over all trainable parameters "
+            f"{which}, <g, g~> over all trainable parameters "
             f"({certificate['method']}): every replacement descends up to kappa {_text(certificate['certified'])}; one "
             f"was found that does not at {_text(certificate['attacked'])} (kappa* above replaces one activation and "
             f"counts the parameters below it alone, so either may be the larger)"

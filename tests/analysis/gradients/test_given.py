@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 
 import downslope as ds
 import pandas as pd
@@ -344,8 +345,14 @@ def test_a_mistake_is_named_and_no_file_is_left(mine, change, message, monkeypat
     ],
 )
 def test_options_of_a_users_model_do_not_go_with_a_network_of_ours(options):
-    with pytest.raises(Refused, match="the options of the one do not go with the other"):
+    said = f"the options of the one do not go with the other: leave out {options[0]}, or --network."
+    with pytest.raises(Refused, match=re.escape(said) + "$"):
         run("--network", "mlp-digits", *options)
+
+
+def test_options_of_a_users_model_need_the_model_and_the_data():
+    with pytest.raises(Refused, match=r"the other: --model, --stage without --data\.$"):
+        run("--model", "m.py:f", "--stage", "end")
 
 
 def test_a_network_of_ours_is_measured_on_so_many_samples_each_and_where_it_is_told():
@@ -489,6 +496,8 @@ def test_finite_differences_show_their_slopes(mine):
     slopes = [row["directional_derivative"] for row in rows if row["layer"] == "0"]
     printed = run(*arguments, env={"COLUMNS": "300"}).stdout
     assert "slope of the loss along minus the gradient" in printed
+    assert "angles are undefined, as they are for finite differences" in printed
+    assert "rows undefined" not in printed
     assert f"{sum(slopes) / len(slopes):.3g}" in next(line for line in printed.splitlines() if "constant" in line)
 
 

@@ -122,6 +122,7 @@ def test_the_table_names_every_place(mine):
     assert ran.exit_code == 0
     assert "1[0] tanh" in ran.stdout
     assert "descends up to kappa" in ran.stdout
+    assert "the one activation, <g, g~>" in ran.stdout
 
 
 def margins(*arguments, **more):
