@@ -61,6 +61,9 @@ def undefined(reasons: Mapping[str, int], rows: int) -> Iterator[Text]:
         if len(found) > 1 and shares:
             said = re.sub(r"\d+%", f"{shares[0]}% to {shares[-1]}%", said)
         if said == NO_DIRECTION:
-            yield Text("angles are undefined, as they are for finite differences, which have a slope and no direction")
+            yield Text(
+                "angles are undefined, as they are for finite differences, which have a slope along the step and no "
+                "direction of their own"
+            )
             continue
         yield Text(f"{sum(found.values())} of {rows} rows undefined: {reworded(said)}")
