@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from ..grid import Grid
-from .table import LEVEL, SCORES, Row, Score
+from .table import LEVEL, SCORES, Row, Score, bound
 
 POOR = 60.0
 """An angle above it, in degrees, is called poor: less than half of the step's length points along the exact one."""
@@ -44,7 +44,8 @@ def sentences(grid: Grid, rows: Sequence[Row]) -> Iterator[str]:
 def _compared(rows: Sequence[Row], score: Score) -> list[str]:
     (first,) = [row for row in rows if not row.against]
     others = [row for row in rows if row.against]
-    chance = shown(first.chance, None, score)
+    above = None if first.chance is None else bound(first.chance)
+    chance = f"{shown(first.chance, None, score)}; the interval must lie above {shown(above, None, score)}"
     margin = f"{score.margin * score.scale:g}{' point' * (score.scale == 100)}"
     ended = first.score.value is not None
     reached = f"{first.rule} reaches {shown(first.score.value, first.score.half_width, score)}"

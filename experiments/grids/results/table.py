@@ -211,7 +211,16 @@ def left_chance(score: Mean, chance: float | None) -> bool | None:
     """
     if chance is None or score.value is None:
         return None
-    return score.value - (score.half_width or 0.0) > chance + LEARNED * (1 - chance)
+    return score.value - (score.half_width or 0.0) > bound(chance)
+
+
+def bound(chance: float) -> float:
+    """The accuracy above which an interval must lie to have left chance.
+
+    >>> round(bound(0.1), 3)
+    0.19
+    """
+    return chance + LEARNED * (1 - chance)
 
 
 def _angle(records: Sequence[Record]) -> float | None:
