@@ -88,7 +88,7 @@ def run(grid: Grid, said: Said) -> None:
         console = Console()
         if not console.is_terminal:
             console = Console(width=WIDTH)
-        for each in present.shown_table(grid, ran.records):
+        for each in present.shown_table(grid, ran.records, console.width):
             console.print(each, highlight=False, soft_wrap=isinstance(each, str))
 
 

@@ -152,7 +152,8 @@ def test_of_two_rules_at_chance_neither_is_called_good(tied, constant):
     assert row("constant", rows).verdict == "at chance"
     assert row("constant", rows).as_json()["left_chance"] is False
     (said,) = sentences(GRID, rows)
-    assert "and does not leave chance (11.35); neither tied nor these left chance: constant (+" in said
+    assert "and does not leave chance (11.35; the interval must lie above 20.21); " in said
+    assert "neither tied nor these left chance: constant (+" in said
     assert "as good" not in said
     assert "better" not in said
     assert "survives" not in said
@@ -224,7 +225,7 @@ def test_diverged_runs_are_in_no_mean_and_in_no_pair():
 
 
 def test_a_printed_table_says_how_many_pairs_a_comparison_has():
-    printed = next(each for each in present.shown_table(GRID, broken_at((("tied", 0), ("constant", 1)))))
+    printed = next(each for each in present.shown_table(GRID, broken_at((("tied", 0), ("constant", 1))), 110))
     columns = {column.header: list(column.cells) for column in printed.columns}
     assert columns["seeds"] == ["4", "4", "5", "5"]
     assert columns["pairs"] == ["-", "3", "4", "4"]
@@ -306,8 +307,8 @@ def test_a_quick_grid_has_no_verdict_and_supports_no_sentence():
 
 
 def test_what_diverged_means_stands_under_a_table_where_a_run_did():
-    assert DIVERGED in list(present.shown_table(GRID, broken("constant")))
-    assert DIVERGED not in list(present.shown_table(GRID, broken()))
+    assert DIVERGED in list(present.shown_table(GRID, broken("constant"), 110))
+    assert DIVERGED not in list(present.shown_table(GRID, broken(), 110))
 
 
 def test_where_nothing_is_tied_the_first_rule_is_the_reference():
