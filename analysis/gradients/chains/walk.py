@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ... import products
+from ..inputs import out_of_memory
 from ..layers import Observation
 from .factors import Member, Place, drawn, multiplied
 from .stages import Activating, Convolution, Layer, Stage
@@ -98,15 +99,15 @@ def sums(forward: Forward, group: Sequence[Member]) -> dict[str, Sums]:
     """The gradients of a group, by layer; where memory runs out, with fewer samples at a time.
 
     Raises:
-        torch.OutOfMemoryError: there is not enough for one sample.
+        MemoryError, RuntimeError: as torch raises it where there is not enough for one sample, on a GPU or here.
     """
     samples = _at_a_time(forward, len(group))
     while True:
         try:
             with torch.no_grad(), products.allowed(_faster(forward, len(group), samples)):
                 return _sums(forward, group, samples)
-        except torch.OutOfMemoryError:
-            if samples == 1:
+        except (MemoryError, RuntimeError) as error:
+            if samples == 1 or not out_of_memory(error):
                 raise
             samples = max(1, min(samples, len(forward.error)) // 2)
 

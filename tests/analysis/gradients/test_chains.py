@@ -230,14 +230,24 @@ def test_multiples_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_same(mine, other, torch.float64)
 
 
-def test_where_memory_runs_out_there_are_fewer_samples_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+    ],
+)
+def test_where_memory_runs_out_there_are_fewer_samples_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     model, batch, replaced = problem("more samples than inputs", torch.float64)
     tried, right = [], walk._sums
 
     def scarce(forward: walk.Forward, group: Sequence[object], samples: int) -> object:
         tried.append(samples)
         if samples > 10:
-            raise torch.OutOfMemoryError
+            raise error
         return right(forward, group, samples)
 
     expected = list(chains.deviations(model, F.cross_entropy, batch, replaced, generator=generator()))
