@@ -4,6 +4,7 @@ import downslope as ds
 import numpy as np
 import pandas as pd
 import pytest
+from downslope.paper_figures.gallery.theory import catalogue, ste
 
 STAGES = {"initialisation": 0, "first epoch": 23, "middle": 1150, "end": 2300}
 DEPTH = {"mlp-digits": 2, "deep-tanh-digits": 4}
@@ -274,3 +275,16 @@ def few():
 @pytest.fixture(scope="session")
 def every():
     return every_table(("constant", "triangle", "rectangle"))
+
+
+@pytest.fixture(scope="session")
+def one_run(every):
+    """Gives the tables as figures get them: the deviations of one run, and what is computed for a few surrogates."""
+
+    def of(network, surrogates):
+        table = every["deviations"]
+        kept = table[(table["network"] == network) & (table["trained"] == "tied")]
+        few = [ds.SURROGATES[name] for name in surrogates]
+        return {**every, "shapes": catalogue.shapes(few), "ste": ste.curves(few), "deviations": kept}
+
+    return of

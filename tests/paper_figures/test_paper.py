@@ -4,12 +4,11 @@ import re
 import shutil
 import subprocess
 
-import downslope as ds
 import numpy as np
 import pytest
 from downslope.analysis.errors import Refused
 from downslope.paper_figures import drawing, look, saving
-from downslope.paper_figures.gallery.theory import catalogue, ste
+from downslope.paper_figures.gallery.theory import ste
 from downslope.paper_figures.marks import labels
 from downslope.paper_figures.marks.labels import apart
 from downslope.paper_figures.paper import latex, venues
@@ -21,13 +20,9 @@ BOX = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 
 
 @pytest.fixture(scope="module")
-def held(every):
+def held(one_run, curves):
     """Tables of one run each, so that every figure is one file."""
-    table = every["deviations"]
-    one = table[(table["network"] == "mlp-digits") & (table["trained"] == "tied")]
-    shapes = [ds.SURROGATES[name] for name in FEW]
-    computed = {"shapes": catalogue.shapes(shapes), "ste": ste.curves(shapes)}
-    return {**every, **computed, "deviations": one, "curves": every["curves"].query("network == 'mlp-digits'")}
+    return {**one_run("mlp-digits", FEW), "curves": curves.query("network == 'mlp-digits'")}
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,16 @@ import downslope as ds
 import numpy as np
 import pytest
 from downslope.paper_figures import drawing, look
-from downslope.paper_figures.gallery.theory import catalogue, perceptron, ste
+from downslope.paper_figures.gallery.theory import catalogue, perceptron
 from downslope.paper_figures.marks import ticks
 
 FEW = ("constant", "triangle", "rectangle")
 
 
 @pytest.fixture(scope="module")
-def held(every):
+def held(one_run):
     """Tables of one run each."""
-    table = every["deviations"]
-    one = table[(table["network"] == "mlp-digits") & (table["trained"] == "tied")]
-    shapes = [ds.SURROGATES[name] for name in FEW]
-    computed = {"shapes": catalogue.shapes(shapes), "ste": ste.curves(shapes)}
-    return {**every, **computed, "deviations": one}
+    return one_run("mlp-digits", FEW)
 
 
 def printed_sizes(figure, folder):
